@@ -1,0 +1,22 @@
+"""What is built, where, and where it goes: one YAML file, read into models.
+
+`tree` reads YAML into values that know their places, `ansible` puts Ansible's
+form into fleet's own, `schema` says what keys there are and what they take, and
+`loading` makes the models and finds what does not fit together. Everything that
+is wrong is said at once, each at its ``file:line:column``.
+"""
+
+from __future__ import annotations
+
+from fleet.inventory.loading import DEFAULT_NAME, load
+from fleet.inventory.selection import select_hosts, select_images
+from fleet.inventory.starting import find_images, starter
+
+__all__ = [
+    "DEFAULT_NAME",
+    "find_images",
+    "load",
+    "select_hosts",
+    "select_images",
+    "starter",
+]

@@ -1,0 +1,360 @@
+"""The native form: every key that an inventory may have, what it takes, what it is by default.
+
+Reading is in two steps: pydantic checks the shape against the classes below, and
+`read` turns what it finds wrong into sentences at places in the file. A scalar
+comes in as its text, so that ``1.10`` as a tag or a build argument stays ``1.10``.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from fleet.errors import UsageError
+from fleet.inventory import tree
+from fleet.inventory.addresses import Address, parse_address, parse_port, parse_registry
+from fleet.inventory.suggest import did_you_mean
+from fleet.models import Connection, RegistrySpec
+from fleet.platforms import Platform
+from fleet.references import check_repository, check_tag
+
+_HOST_NAME = re.compile(r"\w[\w.:@%+-]*")
+_ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_WHOLE = re.compile(r"[0-9]{1,6}")
+
+
+# --- texts --------------------------------------------------------------------------------
+
+
+def one_line(error: UsageError) -> str:
+    """An error and its remedy in one sentence."""
+    return error.message if error.hint is None else f"{error.message}: {error.hint}"
+
+
+def _wrong(sentence: str) -> PydanticCustomError:
+    return PydanticCustomError("sentence", "{sentence}", {"sentence": sentence})
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise PydanticCustomError("text", "text")
+    if not value.strip():
+        raise PydanticCustomError("empty", "empty")
+    return value
+
+
+def _read(parse: Callable[[str], Any]) -> PlainValidator:
+    """A validator of texts from a function that raises UsageError."""
+
+    def validate(value: object) -> Any:
+        try:
+            return parse(_text(value))
+        except UsageError as error:
+            raise _wrong(one_line(error)) from None
+
+    return PlainValidator(validate)
+
+
+def _line(text: str) -> str:
+    if not text.isprintable():
+        raise UsageError(f"{text[:80]!r} holds characters that cannot be printed")
+    return text
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise UsageError(f"this is true or false, not {text[:80]!r}")
+    return text.lower() == "true"
+
+
+def _slots(text: str) -> int:
+    if not _WHOLE.fullmatch(text) or int(text) < 1:
+        raise UsageError(f"slots is a whole number from 1 on, not {text[:80]!r}")
+    return int(text)
+
+
+def _connection(text: str) -> Connection:
+    try:
+        return Connection(text)
+    except ValueError:
+        near = did_you_mean(text, [known.value for known in Connection])
+        raise UsageError(f"a connection is ssh or local, not {text[:80]!r}{near}") from None
+
+
+def _state(text: str) -> str:
+    folder = _line(text).rstrip("/")
+    if not folder.startswith(("/", "~/")):
+        raise UsageError(
+            f"{text!r} is no place for fleet's folder on a host",
+            hint="write an absolute path, or one under ~/",
+        )
+    return folder
+
+
+def _stage(text: str) -> str:
+    if not _STAGE.fullmatch(text):
+        raise UsageError(f"{text[:80]!r} is no stage of a Dockerfile")
+    return text
+
+
+def _host_name(text: str) -> str:
+    if text == "all":
+        raise UsageError("the name 'all' stands for every host")
+    if not _HOST_NAME.fullmatch(text):
+        raise UsageError(
+            f"{text[:80]!r} is no name: names are letters, digits and . _ - : @ % +,"
+            " and begin with a letter or digit"
+        )
+    return text
+
+
+def _argument_name(text: str) -> str:
+    if not _ARGUMENT.fullmatch(text):
+        raise UsageError(
+            f"{text[:80]!r} is no name of a build argument: letters, digits and _, no digit first"
+        )
+    return text
+
+
+def _value(value: object) -> str:
+    """A text that may be empty, but is there: ``""`` and nothing at all are told apart."""
+    if value is None:
+        raise _wrong('a value is missing here; "" is an empty one')
+    if not isinstance(value, str):
+        raise PydanticCustomError("text", "text")
+    return value
+
+
+# `{version}`, `{date}` and `{git_sha}` in tags are read here once they are filled in elsewhere.
+def _tag(text: str) -> str:
+    return check_tag(text)
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_argv(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise _wrong(f"no command line: {str(error).lower()}") from None
+
+
+def _not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not items:
+        raise PydanticCustomError("empty", "empty")
+    return items
+
+
+def _each_once(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(_not_empty(items)))
+
+
+def _as_emulate(value: object) -> object:
+    match value:
+        case "true" | "True" | "TRUE":
+            return None  # every platform that `platforms` names
+        case "false" | "False" | "FALSE":
+            return []
+        case _:
+            return _as_list(value)
+
+
+Text = Annotated[str, _read(_line)]
+Flag = Annotated[bool, _read(_truth)]
+HostName = Annotated[str, _read(_host_name)]
+ImageName = Annotated[str, _read(check_repository)]
+APlatform = Annotated[Platform, _read(Platform.parse)]
+Platforms = Annotated[tuple[APlatform, ...], BeforeValidator(_as_list), AfterValidator(_each_once)]
+Tags = Annotated[
+    tuple[Annotated[str, _read(_tag)], ...], BeforeValidator(_as_list), AfterValidator(_each_once)
+]
+Emulate = Annotated[tuple[APlatform, ...] | None, BeforeValidator(_as_emulate)]
+Value = Annotated[str, PlainValidator(_value)]
+Arguments = dict[Annotated[str, _read(_argument_name)], Value]
+Command = Annotated[tuple[Value, ...], BeforeValidator(_as_argv), AfterValidator(_not_empty)]
+Members = Annotated[
+    tuple[Text, ...], BeforeValidator(lambda value: _as_list([] if value is None else value))
+]
+
+
+# --- sections -----------------------------------------------------------------------------
+
+
+class Section(BaseModel):
+    """A mapping of known keys. A key without a value counts as left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    short: ClassVar[str | None] = None  # the key that a text instead of the mapping gives
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_in(cls, data: object) -> object:
+        if isinstance(data, str) and cls.short is not None:
+            return {cls.short: data}
+        if isinstance(data, dict):
+            return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
+        return {} if data is None else data
+
+
+class Registry(Section):
+    """Where images go: a text (see `addresses.parse_registry`), or these keys."""
+
+    short = "address"
+
+    address: Annotated[RegistrySpec, _read(parse_registry)]
+    prefix: Annotated[str | None, _read(check_repository)] = None
+    plain_http: Annotated[bool | None, _read(_truth)] = None
+    tunnel: Annotated[bool | None, _read(_truth)] = None
+
+
+class Host(Section):
+    """A build host: a text is its address, nothing at all an alias of ssh_config by its name."""
+
+    short = "address"
+
+    connection: Annotated[Connection, _read(_connection)] = Connection.SSH
+    address: Annotated[Address | None, _read(parse_address)] = None
+    user: Annotated[str | None, _read(_line)] = None
+    port: Annotated[int | None, _read(parse_port)] = None
+    identity_file: Annotated[str | None, _read(_line)] = None
+    slots: Annotated[int, _read(_slots)] = 1
+    platforms: Platforms | None = None
+    emulate: Emulate = ()  # None: every platform that `platforms` names (`emulate: true`)
+    state: Annotated[str | None, _read(_state)] = None
+
+
+class Image(Section):
+    """An image to build; nothing at all stands for the defaults."""
+
+    context: Annotated[str | None, _read(_line)] = None  # default: a folder under `dockerfiles`
+    dockerfile: Text = "Dockerfile"  # relative to the context
+    build_args: Arguments = Field(default_factory=dict)
+    target: Annotated[str | None, _read(_stage)] = None
+    platforms: Platforms | None = None
+    smoke: Command | None = None
+
+
+class File(Section):
+    """An inventory file. Paths are relative to its folder."""
+
+    registry: Registry | None = None
+    tags: Tags = ("latest",)
+    platforms: Platforms | None = None
+    dockerfiles: Text = "dockerfiles"
+    ssh_config: Annotated[str | None, _read(_line)] = None
+    state: Annotated[str, _read(_state)] = "~/.cache/fleet"
+    hosts: dict[HostName, Host] = Field(default_factory=dict)
+    groups: dict[HostName, Members] = Field(default_factory=dict)
+    images: dict[ImageName, Image] | None = None
+
+
+# --- reading ------------------------------------------------------------------------------
+
+KeyPath = tuple[str, ...]
+
+
+def read(value: tree.Mapping, problems: tree.Problems) -> tuple[File, frozenset[KeyPath]]:
+    """An inventory as far as it is right, and the keys that were not.
+
+    What is wrong goes to ``problems`` and is left out, so that what depends on
+    the rest can still be judged.
+    """
+    data: Any = tree.plain(value)
+    bad: set[KeyPath] = set()
+    while True:
+        try:
+            return File.model_validate(data), frozenset(bad)
+        except ValidationError as error:
+            for details in error.errors(include_url=False):
+                _report(value, details, problems)
+                bad.add(_drop(data, details["loc"]))
+
+
+def _drop(data: Any, path: Sequence[str | int]) -> KeyPath:
+    """Take the innermost key of the path that the data has out of them, and name it."""
+    owner, key, trail = data, str(path[0]), [str(path[0])]
+    for step in path[1:]:
+        inner = owner.get(key)
+        if not isinstance(inner, dict) or step not in inner:
+            break
+        owner, key = inner, str(step)
+        trail.append(key)
+    owner.pop(key, None)
+    return tuple(trail)
+
+
+def _report(value: tree.Value, details: ErrorDetails, problems: tree.Problems) -> None:
+    path, wrong, given = details["loc"], details["type"], details["input"]
+    entry = tree.entry_at(value, path)
+    name = entry.key
+    if wrong == "extra_forbidden":
+        problems.add(entry.at, unknown_key(name, _section(path[:-1]).model_fields))
+        return
+    at = entry.at if path[-1] == "[key]" else entry.value.at
+    if isinstance(given, tree.Opaque):
+        if given.tag:
+            problems.add(given.at, f"the tag {given.tag} means nothing to fleet")
+        return
+    match wrong:
+        case "sentence":
+            problems.add(at, details["msg"])
+        case "missing":
+            problems.add(at, f"{name} lacks {str(path[-1])!r}")
+        case "empty":
+            problems.add(at, f"{name} is empty; give it a value or leave it out")
+        case "text":
+            owner = f"an item of {name}" if isinstance(path[-1], int) else name
+            problems.add(at, f"{owner} must be a text, not {_kind(given)}")
+        case "tuple_type":
+            problems.add(at, f"{name} must be a list, not {_kind(given)}")
+        case "dict_type" | "model_type":
+            text = "a text or " if wrong == "model_type" and _section(path).short else ""
+            problems.add(at, f"{name} must be {text}a mapping (`key: value`), not {_kind(given)}")
+        case _:
+            problems.add(at, f"{name}: {details['msg']}")
+
+
+def unknown_key(key: str, known: Mapping[str, object]) -> str:
+    """The sentence about a key that means nothing here, with the nearest that does."""
+    near = did_you_mean(key, known)
+    return f"unknown key {key[:80]!r}" + (near or f" (known here: {', '.join(sorted(known))})")
+
+
+def _section(path: Sequence[str | int]) -> type[Section]:
+    match path:
+        case ["hosts", _]:
+            return Host
+        case ["images", _]:
+            return Image
+        case ["registry"]:
+            return Registry
+        case _:
+            return File
+
+
+def _kind(given: object) -> str:
+    if given is None:
+        return "nothing"
+    if isinstance(given, str):
+        return repr(given[:80])
+    return "a list" if isinstance(given, list) else "a mapping"
