@@ -1,0 +1,281 @@
+"""Build contexts: what is in them, what they are, and as a stream.
+
+A context is what is left of a folder after .dockerignore. Its digest depends
+on content, path, file type and the owner's executable bit; not on time, owner,
+umask or the order of a directory. The tar is made of the same things alone,
+in GNU's format: it carries long names and names of any bytes, and every tar
+there is reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import stat
+import tarfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from fleet.errors import Problem, RecipeError, UsageError
+from fleet.models import Context, ContextFile
+from fleet.recipes.ignorefile import IgnoreRules, Inherited
+from fleet.recipes.ignorefile import parse as parse_ignore
+from fleet.recipes.syntax import raise_any
+
+_CHUNK = 1 << 20  # bytes
+_FILE, _PROGRAM, _DIRECTORY, _LINK = 0o644, 0o755, 0o755, 0o777
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def context(root: Path, dockerfile: Path) -> Context:
+    """What a build of this folder is given, and its digest.
+
+    ``DOCKERFILE.dockerignore`` beside the Dockerfile is read if it is there,
+    else ``.dockerignore`` in the folder. Raises RecipeError with everything
+    that cannot be read or sent.
+    """
+    rules = _rules(root, dockerfile)
+    walk = _Walk(root, rules)
+    walk.run()
+    raise_any(walk.problems)
+    files = tuple(walk.found[path] for path in sorted(walk.found))
+    return Context(root=root, files=files, digest=_digest(files))
+
+
+def write_tar(context: Context, out: BinaryIO, only: Collection[str] | None = None) -> None:
+    """Write a context as a tar: the same bytes for the same context, always.
+
+    ``only`` limits it to some paths. Times are SOURCE_DATE_EPOCH, else 0.
+    Nothing is read into memory whole. Raises RecipeError where a file is no
+    longer what the context says, UsageError where SOURCE_DATE_EPOCH is no number.
+    """
+    waiting = bytearray()
+    for block in _tar(context, only):
+        waiting += block
+        if len(waiting) >= _CHUNK:
+            out.write(bytes(waiting))
+            waiting.clear()
+    out.write(bytes(waiting))
+
+
+# --- reading ------------------------------------------------------------------------------
+
+
+def _problem(path: Path, message: str) -> Problem:
+    return Problem(file=path, line=0, column=0, message=message)
+
+
+def ignore_file(root: Path, dockerfile: Path) -> Path | None:
+    """The .dockerignore that holds for a Dockerfile, if there is one."""
+    candidates = (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), root / ".dockerignore")
+    return next((path for path in candidates if os.path.lexists(path)), None)
+
+
+def _rules(root: Path, dockerfile: Path) -> IgnoreRules:
+    path = ignore_file(root, dockerfile)
+    if path is None:
+        return IgnoreRules()
+    try:
+        return parse_ignore(os.fsdecode(path.read_bytes()), path)
+    except OSError as error:
+        raise RecipeError([_problem(path, f"cannot be read: {error.strerror}")]) from None
+
+
+class _Walk:
+    """A walk through a folder. What is wrong is collected, not raised."""
+
+    def __init__(self, root: Path, rules: IgnoreRules) -> None:
+        self.root = root
+        self.rules = rules
+        self.found: dict[str, ContextFile] = {}
+        self.problems: list[Problem] = []
+
+    def run(self) -> None:
+        waiting: list[tuple[str, bool, Inherited]] = [("", False, ())]
+        while waiting:
+            folder, ignored, inherited = waiting.pop()
+            for entry in self._entries(folder, ignored):
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                ignored_here, below = self.rules.ignores(path, inherited)
+                if not entry.is_dir(follow_symlinks=False):
+                    if not ignored_here:
+                        self._keep(entry, path)
+                    continue
+                if not ignored_here:
+                    self._keep_directory(path)
+                if not ignored_here or self.rules.may_return_below(path):
+                    waiting.append((path, ignored_here, below))
+
+    def _entries(self, folder: str, ignored: bool) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(os.path.join(self.root, folder)) as entries:
+                return list(entries)
+        except OSError as error:
+            # An ignored folder is only looked into for exceptions.
+            if not (ignored and isinstance(error, PermissionError)):
+                self._problem(folder, error)
+            return []
+
+    def _keep(self, entry: os.DirEntry[str], path: str) -> None:
+        try:
+            file = _file(entry, path)
+        except OSError as error:
+            self._problem(path, error)
+        except _Unsendable as error:
+            self._problem(path, error)
+        else:
+            self.found[path] = file
+            self._keep_directory(posixpath.dirname(path))
+
+    def _keep_directory(self, path: str) -> None:
+        """Keep a folder, and those that it is in: they may be ignored, and still be needed."""
+        while path and path not in self.found:
+            self.found[path] = ContextFile(path=path, mode=_DIRECTORY, directory=True)
+            path = posixpath.dirname(path)
+
+    def _problem(self, path: str, error: Exception) -> None:
+        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+        hint = "; mend it, or name it in .dockerignore" if path else ""
+        file = self.root / path if path else self.root
+        self.problems.append(_problem(file, f"{reason}{hint}"))
+
+
+class _Unsendable(ValueError):
+    """An entry of a folder that cannot be carried to a builder."""
+
+
+def _file(entry: os.DirEntry[str], path: str) -> ContextFile:
+    """One entry that is no folder, digested. Raises OSError and _Unsendable."""
+    if entry.is_symlink():
+        return ContextFile(path=path, mode=_LINK, link=os.readlink(entry.path))
+    kind = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+    if kind != stat.S_IFREG:
+        raise _Unsendable(f"{_KINDS.get(kind, 'no file')} cannot be part of a build context")
+    with _Reader(entry.path) as reader:
+        while reader.read(_CHUNK):
+            pass
+        return ContextFile(path=path, mode=reader.mode, size=reader.size, digest=reader.digest)
+
+
+class _Reader:
+    """A file that counts and digests what is read from it. Its calls raise OSError."""
+
+    def __init__(self, path: str) -> None:
+        # O_NONBLOCK: a file that has just become a pipe must not hold us up for ever.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags)
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    @property
+    def mode(self) -> int:
+        """The permission bits that the file goes into a tar with."""
+        return _PROGRAM if os.fstat(self._descriptor).st_mode & stat.S_IXUSR else _FILE
+
+    @property
+    def digest(self) -> str:
+        """Of what was read so far."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def read(self, size: int) -> bytes:
+        """The next bytes: as many as asked for, fewer only at the file's end."""
+        content = b""
+        while len(content) < size and (more := os.read(self._descriptor, size - len(content))):
+            content = content + more if content else more
+        self.size += len(content)
+        self._hash.update(content)
+        return content
+
+
+def _digest(files: tuple[ContextFile, ...]) -> str:
+    """One digest of all of them. No field can hold a NUL, so the encoding is unambiguous."""
+    total = hashlib.sha256(b"fleet context 1\n")
+    for file in files:
+        kind = "directory" if file.directory else "file" if file.link is None else "link"
+        content = file.digest if file.link is None else file.link
+        fields = (kind, f"{file.mode:o}", file.path, content)
+        total.update(os.fsencode("\0".join(fields)) + b"\0\n")
+    return f"sha256:{total.hexdigest()}"
+
+
+# --- writing ------------------------------------------------------------------------------
+
+
+def _mtime() -> int:
+    text = os.environ.get("SOURCE_DATE_EPOCH") or "0"
+    if not (text.isascii() and text.isdigit() and len(text) <= 11):
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is {text!r}", hint="it is a time in whole seconds since 1970"
+        )
+    return int(text)
+
+
+def _tar(context: Context, only: Collection[str] | None) -> Iterator[bytes]:
+    wanted = None if only is None else frozenset(only)
+    mtime = _mtime()
+    for file in context.files:
+        if wanted is None or file.path in wanted:
+            yield from _member(context.root / file.path, file, mtime)
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _member(path: Path, file: ContextFile, mtime: int) -> Iterator[bytes]:
+    info = tarfile.TarInfo(file.path)
+    info.mode, info.mtime, info.size = file.mode, mtime, file.size
+    if file.directory:
+        info.type = tarfile.DIRTYPE
+    elif file.link is not None:
+        info.type, info.linkname = tarfile.SYMTYPE, file.link
+        with _unchanged(path):
+            same = os.readlink(path) == file.link
+        if not same:
+            raise _changed(path)
+    yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    if info.isreg():
+        yield from _content(path, file)
+        yield bytes(-file.size % tarfile.BLOCKSIZE)
+
+
+def _content(path: Path, file: ContextFile) -> Iterator[bytes]:
+    """A file's bytes, checked to be those that were digested before the last of them goes."""
+    with _unchanged(path):
+        reader = _Reader(str(path))
+    last = b""
+    with reader, _unchanged(path):
+        # One byte more than there should be, to see a file that has grown.
+        while block := reader.read(min(_CHUNK, file.size - reader.size + 1)):
+            if reader.size > file.size:
+                raise _changed(path)
+            yield last
+            last = block
+        if (reader.size, reader.digest, reader.mode) != (file.size, file.digest, file.mode):
+            raise _changed(path)
+    yield last
+
+
+@contextmanager
+def _unchanged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _changed(path, f" ({error.strerror})") from None
+
+
+def _changed(path: Path, detail: str = "") -> RecipeError:
+    message = f"it changed after it was digested{detail}; start again when it is at rest"
+    return RecipeError([_problem(path, message)])
