@@ -1,0 +1,213 @@
+"""Builds that run on a host with nobody at their other end.
+
+Each has a folder there (``remote/fleet-host.sh`` says what is in it), so that a
+lost connection or a dead controller costs nothing: whoever comes back with the
+same name attaches to the build that runs, or collects the one that ended.
+Nothing here knows of Docker.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleet.engine.logs import Lines, LogCursor, OnLine, text
+from fleet.engine.script import GREETING, HostScript, fields, last_words
+from fleet.errors import CommandTimedOut, ConnectionLost, EngineError
+from fleet.hosts.protocol import Host, Stream
+
+# The follower gives a sign of life every 4 seconds or so. A dead link is noticed sooner, by the
+# connection's own pulse; this is for a follower that hangs, and bears a host with no time for it.
+SILENCE = 60.0
+_CHUNK = 65536
+_NOISE = 65536  # how much a shell's start-up files may print before the greeting
+
+
+class State(StrEnum):
+    """Where a detached build stands."""
+
+    NONE = "none"  # there is no such build
+    RUNNING = "running"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    LOST = "lost"  # it ended without an exit status: the host went down
+    REPLACED = "replaced"  # somebody started it anew while it was followed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """One execution of a detached build.
+
+    ``id`` is new with every start; ``status`` is its exit status once it has
+    finished; ``since`` is the host's clock at its start, in seconds since the
+    epoch. ``fresh`` says that this very call has started it.
+    """
+
+    id: str
+    state: State
+    status: int | None = None
+    iid: str = ""  # what the build wrote as its image's id
+    since: float | None = None
+    fresh: bool = False
+
+    @classmethod
+    def read(cls, answer: Mapping[str, str]) -> Execution:
+        """From the fields that the script prints."""
+        return cls(
+            id=answer["id"],
+            state=State(answer["state"]),
+            status=int(answer["status"]) if answer["status"] else None,
+            iid=answer["iid"],
+            since=float(answer["since"]) if answer["since"] else None,
+            fresh=answer.get("fresh") == "1",
+        )
+
+
+class DetachedBuilds:
+    """The detached builds of one host, by name.
+
+    Every method raises what ``Host.run`` raises, and EngineError where the
+    host's answer makes no sense.
+    """
+
+    def __init__(self, host: Host, script: HostScript) -> None:
+        self._host = host
+        self._script = script
+
+    def start(
+        self, name: str, files: Mapping[str, str], *, attach: bool = True, seen: str = ""
+    ) -> Execution:
+        """See to it that a build of that name runs or has finished; only one at a time does.
+
+        ``files`` go into its folder; ``command`` is the shell script that builds
+        and ``keep`` one that succeeds while what it made is still there. The
+        execution that the caller has ``seen`` is given back whatever became of
+        it, so that no end goes unheard. Another one is given back where
+        ``attach`` is set, if it runs, or if it finished with status 0 and its
+        ``keep`` succeeds. In all other cases a new one is started.
+        """
+        mode = "attach" if attach else "fresh"
+        order = _tar({**files, "command": files["command"]})
+        # Ending a build that is to be replaced may take its time.
+        answer = self._script.run("start", name, mode, seen, stdin=order, timeout=180)
+        return Execution.read(fields(answer.decode(errors="replace")))
+
+    def follow(self, name: str, cursor: LogCursor, on_line: OnLine) -> State:
+        """Hand over every line from the cursor on until the build ends; how it stands then.
+
+        The cursor moves with every line, so that after an error another call
+        with the same cursor goes on where this one stopped. Raises ConnectionLost
+        within ``SILENCE`` seconds of a connection that is dead or half open.
+        """
+        stream = self._script.open("follow", name, cursor.execution, str(cursor.offset))
+        try:
+            stream.end_input()
+            stream.settimeout(SILENCE)
+            frames = _Frames(self._host.name, stream)
+            lines = Lines()
+            for piece in frames:
+                for line in lines.feed(piece):
+                    on_line(text(line))
+                    cursor.offset += len(line) + 1
+            for line in lines.end():
+                on_line(text(line))
+                cursor.offset += len(line)
+            return frames.state
+        finally:
+            stream.close()
+
+    def status(self, name: str) -> Execution:
+        """How a build stands."""
+        return Execution.read(fields(self._ask("status", name)))
+
+    def tail(self, name: str, count: int = 20) -> tuple[str, ...]:
+        """The last lines of its log, each of at most some 4,000 characters."""
+        lines = self._script.run("tail", name).split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        return tuple(text(line)[-4000:] for line in lines[-count:])
+
+    def cancel(self, name: str) -> Execution:
+        """End a build with every process of it, if it runs."""
+        return Execution.read(fields(self._ask("cancel", name, timeout=120)))
+
+    def all(self) -> tuple[tuple[str, str, Execution], ...]:
+        """Every build on the host: its name, the ``order.json`` it was started with, its state."""
+        paragraphs = [fields(part) for part in self._ask("list").split("\n\n") if part]
+        return tuple((p["name"], p["order"], Execution.read(p)) for p in paragraphs)
+
+    def _ask(self, verb: str, *arguments: str, timeout: float = 60.0) -> str:
+        return self._script.run(verb, *arguments, timeout=timeout).decode(errors="replace")
+
+
+class _Frames:
+    """The pieces of a log as the ``follow`` verb frames them; ``state`` is set at their end."""
+
+    def __init__(self, host: str, stream: Stream) -> None:
+        self._host = host
+        self._stream = stream
+        self._data = b""
+        self.state = State.RUNNING
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._skip_noise()
+        while True:
+            word, *rest = self._line().split()
+            if word == b"end":
+                self.state = State(rest[0].decode())
+                return
+            left = int(word)
+            while left:
+                piece = self._data[:left] or self._more(left)
+                self._data = self._data[len(piece) :]
+                left -= len(piece)
+                yield piece
+
+    def _skip_noise(self) -> None:
+        while GREETING not in self._data:
+            if len(self._data) > _NOISE:
+                raise EngineError(self._host, f"its answer is not fleet's: {self._data[:200]!r}")
+            self._data += self._receive(_CHUNK)
+        self._data = self._data.partition(GREETING)[2]
+
+    def _line(self) -> bytes:
+        while b"\n" not in self._data:
+            if len(self._data) > 80:
+                raise EngineError(self._host, f"its log arrives garbled: {self._data[:80]!r}")
+            self._data += self._receive(_CHUNK)
+        line, _, self._data = self._data.partition(b"\n")
+        if not line.startswith(b"end ") and not line.isdigit():
+            raise EngineError(self._host, f"its log arrives garbled: {line[:80]!r}")
+        return line
+
+    def _more(self, most: int) -> bytes:
+        """Bytes of a frame as they come: nothing of what follows, so that nothing is copied."""
+        return self._receive(min(most, _CHUNK))
+
+    def _receive(self, size: int) -> bytes:
+        try:
+            data = self._stream.recv(size)
+        except CommandTimedOut as error:
+            raise ConnectionLost(
+                self._host, f"no sign of life for {SILENCE:.0f} seconds while following a log"
+            ) from error
+        if not data:
+            said = last_words(self._stream)
+            raise ConnectionLost(
+                self._host, f"the log stopped in mid-stream{f': {said}' if said else ''}"
+            )
+        return data
+
+
+def _tar(files: Mapping[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in files.items():
+            data = content.encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()

@@ -1,0 +1,308 @@
+"""Docker on one host: sync, pull, build, smoke, push."""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO
+
+from fleet.engine.detached import DetachedBuilds, Execution, State
+from fleet.engine.logs import LogCursor, OnLine
+from fleet.engine.orders import BuildOrder, BuiltImage, RemoteBuild, hex_of
+from fleet.engine.script import HostScript, fields
+from fleet.errors import (
+    BuildFailed,
+    BuildLost,
+    CommandFailed,
+    EngineError,
+    FleetError,
+    HostError,
+    SmokeFailed,
+)
+from fleet.hosts.protocol import Host, Stream
+from fleet.models import Context, Credentials, HostFacts, JobId
+from fleet.platforms import Platform
+from fleet.references import Reference
+
+if TYPE_CHECKING:
+    from fleet.engine.smoke import Trials
+    from fleet.engine.transport import EngineApi
+
+WriteTar = Callable[[Context, BinaryIO], None]
+
+SMOKE_SECONDS = 300.0
+_STALLED = 60.0  # seconds that a host may take to accept the next bytes of a context
+_PIECE = 32768
+
+
+class Engine:
+    """The engine of a host that was probed. Usable from several threads at once.
+
+    Every method raises what ``Host.run`` raises (ConnectionLost above all), and
+    EngineDown, EngineGone or EnginePermission where the daemon does not answer.
+    ``write_tar`` writes a context as a tar with fixed times.
+    """
+
+    def __init__(self, host: Host, facts: HostFacts, *, write_tar: WriteTar) -> None:
+        self._host = host
+        self._facts = facts
+        self._write_tar = write_tar
+        self._state = _state_folder(host, facts)
+        self._script = HostScript(host, self._state)
+        self._detached = DetachedBuilds(host, self._script)
+        self._cursors: dict[str, LogCursor] = {}
+        self._passing: set[str] = set()  # names that are good only while the tunnel is open
+
+    @cached_property
+    def _api(self) -> EngineApi:
+        from fleet.engine.transport import EngineApi
+
+        return EngineApi(self._host, self._facts)
+
+    @cached_property
+    def _trials(self) -> Trials:
+        from fleet.engine.smoke import Trials
+
+        return Trials(self._api, owner=secrets.token_hex(8))
+
+    # --- before a build -------------------------------------------------------------------
+
+    def sync(self, context: Context) -> bool:
+        """Have the context on the host, under its digest; whether it had to be sent."""
+        name = hex_of(context.digest)
+        if fields(self._script.run("has", name).decode())["here"] == "1":
+            return False
+        incoming = secrets.token_hex(8)
+        stream = self._script.open("receive", incoming)
+        try:
+            stream.settimeout(_STALLED)
+            self._send(context, stream)
+            status = stream.wait(_STALLED)
+            if status != 0:
+                raise CommandFailed(self._host.name, ["receive"], status, stream.stderr())
+        finally:
+            stream.close()
+        # A tar that was cut off looks complete to the host: only now is it known to be.
+        self._script.run("commit", incoming, name)
+        return True
+
+    def _send(self, context: Context, stream: Stream) -> None:
+        try:
+            with io.BufferedWriter(_Sink(stream), _PIECE) as sink:
+                self._write_tar(context, sink)
+            stream.end_input()
+        except HostError:
+            # A host that cannot write its files stops reading: then what it says counts.
+            if stream.stderr().strip():
+                raise CommandFailed(
+                    self._host.name, ["receive"], stream.wait(_STALLED), stream.stderr()
+                ) from None
+            raise
+
+    def pull(
+        self, reference: Reference, platform: Platform, credentials: Credentials | None
+    ) -> None:
+        """Have a base image on the host, by digest. Raises PullFailed."""
+        from fleet.engine import images
+
+        images.pull(self._api, reference, platform, credentials)
+        if images.tunnelled(reference):
+            self._passing.add(str(reference))
+
+    # --- the build ------------------------------------------------------------------------
+
+    def build(
+        self,
+        order: BuildOrder,
+        on_line: OnLine,
+        *,
+        attach: bool = True,
+        cursor: LogCursor | None = None,
+    ) -> BuiltImage:
+        """Build, or attach to the build of the same key that runs or has finished on the host.
+
+        The build goes on whatever happens to this call. After ConnectionLost, or
+        anything else that says nothing of the build itself, call again: the log
+        goes on at the very byte and the build is neither restarted nor, where it
+        ended meanwhile, repeated. The engine remembers how far it has read; a
+        controller that wants to outlive itself keeps a ``cursor`` of its own.
+        Without ``attach`` a build of that key that this engine has not been
+        following is ended and started afresh.
+
+        The context must be there (``sync``) and the bases (``pull``). Raises
+        BuildFailed with the last lines of the log, BuildLost where the host went
+        down or another controller started it anew, EngineError where somebody
+        cancelled it.
+        """
+        if cursor is None:
+            cursor = self._cursors.setdefault(order.key, LogCursor())
+        files = order.files(self._facts.engine, self._state)
+        begun = self._detached.start(order.name, files, attach=attach, seen=cursor.execution)
+        if begun.id != cursor.execution:
+            cursor.execution, cursor.offset = begun.id, 0
+        state = self._detached.follow(order.name, cursor, on_line)
+        ended = self._detached.status(order.name)
+        if ended.id != begun.id:
+            state = State.REPLACED
+        tail = self._detached.tail(order.name) if ended.status else ()
+        # From here on its end is told; to hear it once more is to start over.
+        self._cursors.pop(order.key, None)
+        cursor.execution, cursor.offset = "", 0
+        return self._collect(order, state, ended, tail)
+
+    def _collect(
+        self, order: BuildOrder, state: State, ended: Execution, tail: tuple[str, ...]
+    ) -> BuiltImage:
+        host = self._host.name
+        if state is State.CANCELLED:
+            raise EngineError(host, f"the build of {order.job} was cancelled")
+        if state is State.REPLACED:
+            raise BuildLost(host, f"somebody else started the build of {order.job} anew")
+        if state is not State.FINISHED or ended.status is None:
+            raise BuildLost(
+                host,
+                f"the build of {order.job} is gone: the host went down, or its runner was ended",
+            )
+        if ended.status != 0:
+            raise BuildFailed(host, ended.status, tail)
+        if not ended.iid:
+            raise EngineError(host, f"the build of {order.job} ended well but named no image")
+        return BuiltImage(id=ended.iid, key=order.key, tag=order.tag)
+
+    def cancel(self, key: str) -> None:
+        """End the build of a key with every process of it, and the containers that test it."""
+        self._detached.cancel(hex_of(key)[:32])
+        self._trials.sweep(key)
+
+    def builds(self) -> tuple[RemoteBuild, ...]:
+        """The detached builds that are present on the host, in no order."""
+        return tuple(_remote(order, execution) for _, order, execution in self._detached.all())
+
+    # --- after a build --------------------------------------------------------------------
+
+    def smoke(
+        self,
+        image: BuiltImage,
+        platform: Platform,
+        command: tuple[str, ...] | None,
+        on_line: OnLine,
+        *,
+        seconds: float = SMOKE_SECONDS,
+    ) -> None:
+        """See that an image is made for the platform, and that the command exits 0 in it.
+
+        Without a command nothing of the image runs: its configuration and the
+        executable that it names are read. Raises SmokeFailed.
+        """
+        self._trials.smoke(image, platform, command, on_line, seconds)
+
+    def push(
+        self,
+        image: BuiltImage,
+        reference: Reference,
+        credentials: Credentials | None,
+        on_line: OnLine,
+    ) -> str:
+        """Push an image under a tag; the manifest's digest, as the engine reports it.
+
+        Raises PushFailed, which knows whether it may pass.
+        """
+        from fleet.engine import images
+
+        return images.push(self._api, image.id, reference, credentials, on_line)
+
+    def run_image(
+        self,
+        reference: Reference,
+        platform: Platform,
+        command: tuple[str, ...],
+        credentials: Credentials | None,
+        *,
+        seconds: float = SMOKE_SECONDS,
+    ) -> str:
+        """Pull a published image, run a command in it, and give what it printed.
+
+        The image's entrypoint is left out. Raises PullFailed, and SmokeFailed
+        where the command does not exit 0.
+        """
+        from fleet.engine import images
+
+        images.pull(self._api, reference, platform, credentials)
+        name = str(reference)
+        try:
+            lines: list[str] = []
+            with self._trials.container(
+                name, name, command=command[1:], entrypoint=command[:1]
+            ) as container:
+                status = self._trials.run(container, lines.append, seconds)
+        finally:
+            if images.tunnelled(reference):
+                images.drop(self._api, name)
+        if status != 0:
+            raise SmokeFailed(
+                self._host.name,
+                f"{' '.join(command)!r} ended with status {status} in {name}: "
+                + " ".join(lines[-3:]),
+            )
+        return "\n".join(lines)
+
+    def arch_of(
+        self, reference: Reference, platform: Platform, credentials: Credentials | None
+    ) -> str:
+        """What ``arch`` says in a published image. Raises what ``run_image`` raises."""
+        return self.run_image(reference, platform, ("arch",), credentials)
+
+    def close(self) -> None:
+        """Let go of the connections to the daemon. Detached builds go on.
+
+        The names that bases had by way of a tunnel go as well: no later tunnel has them.
+        """
+        self._cursors.clear()
+        if self._passing:
+            from fleet.engine import images
+
+            for name in self._passing:
+                # A host that is gone keeps a name too many; that is no reason to fail.
+                with suppress(FleetError):
+                    images.drop(self._api, name)
+            self._passing.clear()
+        if "_api" in self.__dict__:  # made at its first use, which imports the SDK
+            self._api.close()
+
+
+class _Sink(io.RawIOBase):
+    """The input of a command on a host, as a file."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        piece = bytes(data)  # type: ignore[call-overload]
+        self._stream.sendall(piece)
+        return len(piece)
+
+
+def _state_folder(host: Host, facts: HostFacts) -> PurePosixPath:
+    """fleet's folder on the host, ``~`` replaced; a relative one is in the user's home."""
+    home = PurePosixPath(facts.home)
+    first, *rest = PurePosixPath(host.spec.state).parts or (".",)
+    return home.joinpath(*rest) if first == "~" else home / host.spec.state
+
+
+def _remote(order: str, execution: Execution) -> RemoteBuild:
+    about = json.loads(order)
+    return RemoteBuild(
+        key=about["key"],
+        job=JobId(image=about["job"]["image"], platform=Platform.parse(about["job"]["platform"])),
+        state=execution.state,
+        status=execution.status,
+        started=execution.since,
+    )

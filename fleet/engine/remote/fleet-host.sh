@@ -1,0 +1,383 @@
+#!/bin/sh
+# What fleet does on a build host. It is copied to STATE/bin and called as
+#
+#   sh fleet-host.sh VERB STATE [ARGUMENT...]
+#
+# and needs a POSIX shell with tar, dd, stat, timeout (coreutils, tar) and flock, setsid
+# (util-linux), or busybox in place of all of them. STATE holds
+#
+#   contexts/HEX/HEX/      a build context, named by its digest; see `commit` for why twice
+#   contexts/HEX/used      touched at every use
+#   builds/NAME/           one detached build:
+#     Dockerfile order.json what was ordered; Dockerfile.dockerignore: nothing more to leave out
+#     command              the shell command that builds; run it again by hand as you like
+#     keep                 a shell command: does what a finished build made still exist?
+#     id                   of this very execution, new with every start
+#     pid                  PID SESSION START BOOT SINCE of the runner
+#     log, log.1           the output, and that of the execution before
+#     exit                 the exit status, or `cancelled`; there once the build is over
+#     iid                  what the build made
+#     lock                 held while a build is started, cancelled or removed
+#
+# Every answer begins with the line `fleet-host 1`, since a shell's start-up
+# files may print whatever they like before it.
+set -u
+umask 022
+export LC_ALL=C
+
+verb=$1
+state=$2
+shift 2
+
+die() {
+    printf '%s\n' "$1" >&2
+    exit 69
+}
+
+say() {
+    printf 'fleet-host 1\n'
+}
+
+# --- processes -----------------------------------------------------------------------------
+
+# Fields 3 and on of /proc/PID/stat, in $stat_state, $stat_session, $stat_start (proc(5)). The
+# command's name comes before them and may hold anything: cut at the last parenthesis.
+stat_of() {
+    stat_line=
+    { read -r stat_line <"/proc/$1/stat"; } 2>/dev/null || return 1
+    set -- ${stat_line##*) }
+    stat_state=$1
+    stat_session=$4
+    shift 19
+    stat_start=$1
+}
+
+# Reads DIR/pid. A process number alone proves nothing, since numbers come round again.
+runner_of() {
+    pid= session= start= boot= since=
+    [ -e "$1/pid" ] && read -r pid session start boot since <"$1/pid"
+}
+
+alive() {
+    runner_of "$1"
+    [ -n "$pid" ] || return 1
+    read -r now_boot </proc/sys/kernel/random/boot_id
+    [ "$boot" = "$now_boot" ] || return 1
+    stat_of "$pid" || return 1
+    [ "$stat_start" = "$start" ] || return 1
+    case $stat_state in Z | X) return 1 ;; esac
+}
+
+# Sets $was to none, running, finished, cancelled or lost, and $status.
+look() {
+    status=
+    if [ ! -e "$1/id" ]; then
+        was=none
+    elif [ -e "$1/exit" ]; then
+        read -r status <"$1/exit"
+        was=finished
+    elif alive "$1"; then
+        was=running
+    elif [ -e "$1/exit" ]; then # it ended while we looked
+        read -r status <"$1/exit"
+        was=finished
+    else
+        was=lost
+    fi
+    if [ "$status" = cancelled ]; then
+        was=cancelled status=
+    fi
+}
+
+# Signals every process of the runner's session. Its process group is not enough: the docker
+# command puts its plugins into groups of their own.
+signal_session() {
+    found=1
+    for entry in /proc/[0-9]*; do
+        stat_of "${entry#/proc/}" || continue
+        case $stat_state in Z | X) continue ;; esac
+        if [ "$stat_session" = "$2" ]; then
+            found=0
+            kill -s "$1" "${entry#/proc/}" 2>/dev/null
+        fi
+    done
+    return $found
+}
+
+# Ends a build with all its processes: asked first, so that the engine hears of it, then forced.
+end_session() {
+    runner_of "$1"
+    [ -n "$pid" ] && [ "$session" = "$pid" ] || return 0
+    read -r now_boot </proc/sys/kernel/random/boot_id
+    [ "$boot" = "$now_boot" ] || return 0
+    if stat_of "$pid" && [ "$stat_start" != "$start" ]; then
+        return 0 # the number belongs to somebody else by now
+    fi
+    signal_session TERM "$session" || return 0
+    tries=0
+    while [ $tries -lt 25 ]; do
+        signal_session 0 "$session" || return 0
+        nap
+        tries=$((tries + 1))
+    done
+    while signal_session KILL "$session"; do
+        nap
+    done
+}
+
+nap() {
+    sleep "${1:-0.2}" 2>/dev/null || sleep 1
+}
+
+# Sets $now to the seconds since the host was started, without a process of its own.
+clock() {
+    read -r now rest </proc/uptime
+    now=${now%.*}
+}
+
+describe() {
+    id= iid=
+    [ -e "$1/id" ] && read -r id <"$1/id"
+    [ -e "$1/iid" ] && { read -r iid <"$1/iid" || :; } # docker ends it without a line end
+    runner_of "$1"
+    printf 'id=%s\nstate=%s\nstatus=%s\niid=%s\nsince=%s\n' "$id" "$was" "$status" "$iid" "$since"
+}
+
+locked() {
+    mkdir -p "$1" || exit 73
+    exec 9>"$1/lock" || exit 73
+    flock 9
+}
+
+# --- builds --------------------------------------------------------------------------------
+
+# start NAME attach|fresh SEEN <order.tar
+# Leaves one build of that name running or finished, whoever asks at the same time. An
+# execution that the caller has SEEN is his to follow to its end, whatever its end is; one that
+# he has not is of use to him only while it runs or when what it made is there.
+start() {
+    dir=$state/builds/$1 mode=$2 seen=$3 order=$state/builds/$1/.order-$$
+    # Nothing that may wait for the other end of the line happens under the lock.
+    mkdir -p "$order" || exit 73
+    # The Dockerfile gets a time of its own: BuildKit takes one of the same size and time for the
+    # one that it has.
+    if tar -xof - -C "$order" && [ -e "$order/command" ] && touch "$order"/*; then :; else
+        rm -rf "$order"
+        exit 74
+    fi
+    locked "$dir"
+    look "$dir"
+    id=
+    [ -e "$dir/id" ] && read -r id <"$dir/id"
+    fresh=1
+    if [ -n "$id" ] && [ "$id" = "$seen" ]; then
+        fresh=0
+    elif [ "$mode" = attach ]; then
+        case $was:$status in
+        running:*) fresh=0 ;;
+        finished:0) (cd "$dir" && timeout 60 sh ./keep) >/dev/null 2>&1 && fresh=0 ;;
+        esac
+    fi
+    if [ $fresh = 1 ]; then
+        # Without an id there is no build: whoever follows hears that his was replaced, and not
+        # how it ends.
+        rm -f "$dir/id" "$dir/exit"
+        end_session "$dir"
+        rm -f "$dir/iid" "$dir/pid"
+        [ -e "$dir/log" ] && mv "$dir/log" "$dir/log.1"
+        mv "$order"/* "$dir" || exit 74
+        : >"$dir/log" || exit 74
+        read -r id </proc/sys/kernel/random/uuid
+        setsid sh "$0" run "$state" "$dir" "$id" </dev/null >/dev/null 2>&1 9>&- &
+        tries=0
+        until [ -e "$dir/id" ]; do
+            [ $tries -lt 100 ] || die "the build's runner did not start within 20 seconds"
+            nap
+            tries=$((tries + 1))
+        done
+        look "$dir"
+    fi
+    rm -rf "$order"
+    say
+    describe "$dir"
+    printf 'fresh=%s\n' "$fresh"
+}
+
+# run DIR ID: the runner, in a session of its own, with nobody at its other end.
+run() {
+    dir=$1
+    stat_of $$
+    read -r now_boot </proc/sys/kernel/random/boot_id
+    printf '%s %s %s %s %s\n' $$ "$stat_session" "$stat_start" "$now_boot" "$(date +%s)" \
+        >"$dir/pid.new"
+    mv "$dir/pid.new" "$dir/pid"
+    printf '%s\n' "$2" >"$dir/id.new"
+    mv "$dir/id.new" "$dir/id"
+    {
+        sh "$dir/command" 2>&1
+        printf '%s\n' $? >"$dir/exit.new"
+    } | keep_log "$dir/log"
+    # After the last byte of the log: a follower that sees it has everything.
+    mv "$dir/exit.new" "$dir/exit"
+}
+
+# Appends its input to a file as it comes (dd writes what it reads, at once), up to
+# FLEET_LOG_LIMIT bytes and what one round of dd adds; beyond that the build goes on unheard.
+keep_log() {
+    limit=${FLEET_LOG_LIMIT:-268435456}
+    size=0
+    while [ "$size" -lt "$limit" ]; do
+        before=$size
+        dd bs=65536 count=64 2>/dev/null >>"$1" || break
+        size=$(stat -c %s "$1")
+        [ "$size" = "$before" ] && return 0
+    done
+    printf '\n[fleet] the log ends here, at %s bytes; the build goes on\n' "$size" >>"$1"
+    cat >/dev/null
+}
+
+# follow NAME ID OFFSET
+# The log from a byte on, in frames that no content of the log can be taken for: a line with a
+# count and that many bytes; `0` as a sign of life while nothing is written; at the end
+# `end STATE STATUS`. `end replaced` where the build was started anew.
+follow() {
+    dir=$state/builds/$1 mine=$2 position=$3
+    say
+    if { exec 3<"$dir/log"; } 2>/dev/null; then :; else
+        printf 'end none\n'
+        return 0
+    fi
+    # With count=0 dd only moves the position, which all who hold the descriptor share.
+    [ "$position" = 0 ] || dd bs=1 skip="$position" count=0 <&3 2>/dev/null
+    clock
+    heard=$now signed=$now
+    while :; do
+        # Looked at before the log is measured: what is written before the end is then in it.
+        look "$dir"
+        id=
+        [ -e "$dir/id" ] && read -r id <"$dir/id"
+        [ "$id" = "$mine" ] || was=replaced
+        size=$(stat -L -c %s /proc/self/fd/3)
+        while [ "$position" -lt "$size" ]; do
+            count=$((size - position))
+            [ $count -gt 1048576 ] && count=1048576
+            printf '%s\n' $count
+            dd bs=$count count=1 <&3 2>/dev/null
+            position=$((position + count))
+            clock
+            heard=$now signed=$now
+        done
+        if [ "$was" != running ]; then
+            printf 'end %s %s\n' "$was" "$status"
+            return 0
+        fi
+        # By the clock and not by the round: on a host at work a round may take its time.
+        clock
+        if [ $((now - signed)) -ge 3 ]; then
+            printf '0\n'
+            signed=$now
+        fi
+        # A silent build is asked about less often: on a small board every look costs a few
+        # processes that the build would rather have.
+        if [ $((now - heard)) -lt 3 ]; then nap; else nap 2; fi
+    done
+}
+
+# status NAME
+status() {
+    say
+    look "$state/builds/$1"
+    describe "$state/builds/$1"
+}
+
+# tail NAME: the last bytes of the log, some 20 lines for people.
+tail_log() {
+    say
+    tail -c 65536 "$state/builds/$1/log"
+}
+
+# cancel NAME: the build ends with every process of it, and says so to all who follow it.
+cancel() {
+    dir=$state/builds/$1
+    if [ -e "$dir/id" ]; then
+        locked "$dir"
+        look "$dir"
+        if [ "$was" = running ] || [ "$was" = lost ]; then
+            printf 'cancelled\n' >"$dir/exit.cancelled"
+            # Before the runner can write a status of its own, and once more after it.
+            cp "$dir/exit.cancelled" "$dir/exit"
+            end_session "$dir"
+            mv "$dir/exit.cancelled" "$dir/exit"
+        fi
+    fi
+    status "$1"
+}
+
+# list: one paragraph per build, the order's key first.
+list() {
+    say
+    for dir in "$state"/builds/*/; do
+        dir=${dir%/}
+        [ -e "$dir/id" ] || continue
+        look "$dir"
+        printf 'name=%s\norder=' "${dir##*/}"
+        tr -d '\n' <"$dir/order.json"
+        printf '\n'
+        describe "$dir"
+        printf '\n'
+    done
+}
+
+# --- contexts ------------------------------------------------------------------------------
+
+# has HEX: whether the context is here; marks its use.
+has() {
+    say
+    if [ -d "$state/contexts/$1/$1" ]; then
+        : >"$state/contexts/$1/used"
+        printf 'here=1\n'
+    else
+        printf 'here=0\n'
+    fi
+}
+
+# receive NAME <context.tar: unpack aside. What the end of a broken connection leaves looks like
+# the end of a tar, so that only the sender can say `commit`.
+receive() {
+    into=$state/contexts/.incoming-$1
+    mkdir -p "$into/tree" || exit 73
+    find "$state/contexts" -maxdepth 1 -name '.incoming-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
+    tar -xpof - -C "$into/tree" || exit 74
+    TZ=UTC touch -t 197001010000 "$into/tree"
+    : >"$into/used"
+    say
+}
+
+# commit NAME HEX
+commit() {
+    exec 9>"$state/contexts/.lock" || exit 73
+    flock 9
+    if [ -d "$state/contexts/$2" ]; then # somebody else was faster
+        rm -rf "$state/contexts/.incoming-$1"
+    else
+        # BuildKit asks only for files whose size or time differ from those that it had of a folder
+        # of this name before, and times are all alike here: no two contexts may share a name.
+        mv "$state/contexts/.incoming-$1/tree" "$state/contexts/.incoming-$1/$2" || exit 74
+        mv "$state/contexts/.incoming-$1" "$state/contexts/$2" || exit 74
+    fi
+    say
+}
+
+# check: whether this host has the tools.
+check() {
+    for tool in dd flock setsid stat tar timeout; do
+        command -v $tool >/dev/null || die "there is no $tool on this host"
+    done
+    say
+}
+
+case $verb in
+start | run | follow | status | cancel | list | has | receive | commit | check) $verb "$@" ;;
+tail) tail_log "$@" ;;
+*) die "fleet-host.sh: no such verb: $verb" ;;
+esac

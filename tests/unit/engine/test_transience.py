@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from fleet.engine.transience import may_pass
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "read tcp 10.0.0.1:44532->10.0.0.2:443: read: connection reset by peer",
+        "dial tcp 127.0.0.1:5000: connect: connection refused",
+        'Get "https://registry.example.org/v2/": EOF',
+        "unexpected EOF",
+        "net/http: TLS handshake timeout",
+        "net/http: request canceled (Client.Timeout exceeded while awaiting headers)",
+        "dial tcp: lookup registry.example.org: no such host",
+        "dial tcp: lookup registry.example.org: Temporary failure in name resolution",
+        "received unexpected HTTP status: 503 Service Unavailable",
+        "toomanyrequests: You have reached your pull rate limit.",
+        "context deadline exceeded",
+        "blob upload unknown to registry",
+    ],
+)
+def test_trouble_on_the_way_may_pass(message: str) -> None:
+    assert may_pass(message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "unauthorized: authentication required",
+        "denied: requested access to the resource is denied",
+        "no basic auth credentials",
+        "insufficient_scope: authorization failed",
+        "x509: certificate signed by unknown authority",
+        "http: server gave HTTP response to HTTPS client",
+        "manifest for registry.example.org/hello:1 not found: manifest unknown",
+        "received unexpected HTTP status: 403 Forbidden",
+        "unauthorized: the token server did not answer: connection refused",
+        "tag 1 is immutable: 500",
+        'image operating system "windows" cannot be used on this platform',
+    ],
+)
+def test_a_refusal_is_final(message: str) -> None:
+    assert not may_pass(message)
