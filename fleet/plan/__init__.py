@@ -1,0 +1,23 @@
+"""What a run does, and why: from facts, recipes and what the registry holds, to a plan.
+
+Pure: nothing here opens a file or a socket, and the same facts give the same plan
+in whatever order they come.
+"""
+
+from __future__ import annotations
+
+from fleet.plan.inputs import FORMAT, inputs_digest, pinned_bases
+from fleet.plan.names import arch_reference, repository
+from fleet.plan.planner import make_plan, possible_jobs
+from fleet.plan.weights import remaining
+
+__all__ = [
+    "FORMAT",
+    "arch_reference",
+    "inputs_digest",
+    "make_plan",
+    "pinned_bases",
+    "possible_jobs",
+    "remaining",
+    "repository",
+]

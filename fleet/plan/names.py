@@ -1,0 +1,46 @@
+"""Names in the registry: ``REGISTRY/IMAGE:TAG`` for an index, ``...:TAG-ARCH`` for a member."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fleet.errors import UsageError
+from fleet.models import RegistrySpec
+from fleet.platforms import Platform
+from fleet.references import Reference, check_repository, check_tag
+
+
+def repository(registry: RegistrySpec, image: str) -> Reference:
+    """Where an image lives, without a tag. Raises InvalidReference.
+
+    The address of the registry is known by now: the embedded one runs already.
+    """
+    assert registry.address is not None, "the embedded registry has no address before it runs"
+    path = "/".join(filter(None, (registry.prefix, image)))
+    return Reference(registry=registry.address, repository=check_repository(path))
+
+
+def arch_reference(repository: Reference, tag: str, platform: Platform) -> Reference:
+    """The arch tag of a member: ``repository:latest-arm64v8``.
+
+    Raises InvalidReference, also where the tag becomes too long by it.
+    """
+    return repository.tagged(f"{tag}-{platform.library_name}")
+
+
+def check_tags(tags: Iterable[str], repository: Reference, platforms: Iterable[Platform]) -> None:
+    """Raise InvalidReference for a tag, or an arch tag of it, that a registry would refuse.
+
+    Raises UsageError where a tag is also the arch tag of another one: the index
+    and the member would take turns under one name.
+    """
+    tags = tuple(tags)
+    platforms = tuple(platforms)
+    for tag in map(check_tag, tags):
+        for platform in platforms:
+            arch_tag = arch_reference(repository, tag, platform).tag
+            if arch_tag in tags:
+                raise UsageError(
+                    f"the tag {arch_tag} is where fleet keeps the {platform} image of {tag}",
+                    hint="choose another tag than these two together",
+                )
