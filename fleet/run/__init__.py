@@ -1,0 +1,1 @@
+"""Scheduling, retries, and the executor of a plan. The only user of tenacity."""

@@ -1,0 +1,191 @@
+"""Looking without touching: the doctor's checks, and the proof of a published index."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from fleet.errors import FleetError
+from fleet.models import Check, ErrorInfo, HostReport, PublishedImage, Trial, Verdict
+from fleet.platforms import Platform
+from fleet.references import Reference
+from fleet.registry import CredentialStore, Registry, check
+from fleet.run.machine import Machine
+
+# A build of any size needs room for layers, context and cache.
+_DISK_LOW = 2_000_000_000
+_MEMORY_LOW = 256_000_000  # per slot
+_SKEW_HIGH = 60.0  # beyond it, TLS and apt begin to refuse what they are shown
+
+
+# --- the doctor ---------------------------------------------------------------------------
+
+
+def fault(subject: str, name: str, error: FleetError | ErrorInfo) -> Check:
+    """A check that an error answers."""
+    return Check(subject=subject, name=name, ok=False, detail=error.message, remedy=error.hint)
+
+
+def examine_controller() -> tuple[Check, ...]:
+    """This machine: Python, the SSH agent, git."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    agent = os.environ.get("SSH_AUTH_SOCK")
+    git = shutil.which("git")
+    return (
+        Check(
+            subject="controller",
+            name="python",
+            ok=sys.version_info >= (3, 11),
+            detail=f"Python {version}",
+            remedy="fleet needs Python 3.11 or newer",
+        ),
+        Check(
+            subject="controller",
+            name="ssh agent",
+            ok=agent is None or os.path.exists(agent),
+            detail=agent or "none; keys are read from files",
+            remedy="SSH_AUTH_SOCK names a socket that is gone: unset it, or start an agent",
+        ),
+        Check(
+            subject="controller",
+            name="git",
+            ok=True,  # without it an image only lacks its revision
+            detail=git or "not there; images carry no revision",
+        ),
+    )
+
+
+def examine_registry(registry: Registry, address: str) -> tuple[Check, ...]:
+    """The inventory's registry, from the controller."""
+    try:
+        registry.ping(address)
+    except FleetError as error:
+        return (fault("registry", "answers", error),)
+    return (Check(subject="registry", name="answers", ok=True, detail=address),)
+
+
+def examine_host(report: HostReport) -> tuple[Check, ...]:
+    """One probed host: reached, engine, platforms, disk, memory, clock."""
+    name, facts = report.spec.name, report.facts
+    if facts is None:
+        error = report.error or ErrorInfo(kind="HostError", message="it was not probed")
+        return (fault(name, "answers", error),)
+    engine = facts.engine
+    emulators = sorted({proof.emulator for proof in facts.proofs if proof.emulator})
+    wanted = report.spec.platforms or facts.native
+    refused = [f"{p}: {report.refusal(p)}" for p in wanted if report.refusal(p)]
+    memory_needed = _MEMORY_LOW * report.spec.slots
+    return (
+        Check(subject=name, name="answers", ok=True, detail=f"{facts.system} {facts.machine}"),
+        Check(
+            subject=name,
+            name="engine",
+            ok=True,
+            detail=f"Docker {engine.version}, {engine.builder} {engine.builder_version}",
+        ),
+        Check(
+            subject=name,
+            name="platforms",
+            ok=bool(wanted) and not refused,
+            detail="; ".join(refused) or ", ".join(map(str, wanted)) or "none proven",
+            remedy="take what it cannot execute out of its `platforms:` in the inventory",
+        ),
+        Check(
+            subject=name,
+            name="emulators",
+            ok=True,  # they only bar the platforms that they would serve
+            detail=", ".join(emulators) or "no binfmt handler registered",
+        ),
+        Check(
+            subject=name,
+            name="disk",
+            ok=facts.disk_free >= _DISK_LOW,
+            detail=f"{facts.disk_free / 1e9:.1f} GB free in {engine.root_dir}",
+            remedy=f"on {name}: docker builder prune; docker image prune",
+        ),
+        Check(
+            subject=name,
+            name="memory",
+            ok=facts.memory_available >= memory_needed,
+            detail=f"{facts.memory_available / 1e6:.0f} MB available for"
+            f" {report.spec.slots} slot{'' if report.spec.slots == 1 else 's'}",
+            remedy="lower its `slots:` in the inventory, or add swap",
+        ),
+        Check(
+            subject=name,
+            name="clock",
+            ok=abs(facts.clock_skew) <= _SKEW_HIGH,
+            detail=f"{facts.clock_skew:+.1f} s against the controller",
+            remedy=f"on {name}: timedatectl set-ntp true",
+        ),
+    )
+
+
+# --- the proof of an index ----------------------------------------------------------------
+
+
+def examine(registry: Registry, reference: Reference) -> Verdict:
+    """Read an index and say what about it is not so. Raises RegistryError."""
+    index = registry.index(reference)
+    return Verdict(index=index, faults=check(index))
+
+
+def try_out(
+    verdict: Verdict, machines: Mapping[str, Machine], credentials: CredentialStore
+) -> Verdict:
+    """Run ``arch`` from every member on a host that executes its platform natively."""
+
+    def attempt(member: PublishedImage) -> Trial:
+        return _try(verdict.index.reference, member, machines, credentials)
+
+    members = verdict.index.members
+    with ThreadPoolExecutor(max_workers=len(members) or 1, thread_name_prefix="trial") as pool:
+        return replace(verdict, trials=tuple(pool.map(attempt, members)))
+
+
+def _try(
+    reference: Reference,
+    member: PublishedImage,
+    machines: Mapping[str, Machine],
+    credentials: CredentialStore,
+) -> Trial:
+    machine = _fittest(machines.values(), member.platform)
+    if machine is None:
+        return Trial(platform=member.platform, host=None, output="", ok=False)
+    try:
+        # By the tag, as whoever uses it will: the engine picks the member itself.
+        output = machine.engine.arch_of(
+            machine.route(reference),
+            member.platform,
+            credentials.for_registry(reference.registry),
+        )
+    except FleetError as error:
+        return Trial(platform=member.platform, host=machine.name, output=error.message, ok=False)
+    right = says(output, member.platform)
+    return Trial(platform=member.platform, host=machine.name, output=output, ok=right)
+
+
+def _fittest(machines: Iterable[Machine], platform: Platform) -> Machine | None:
+    """A host that executes the platform natively; one whose own it is, where there is one."""
+    able = [m for m in machines if m.report.facts and platform in m.report.facts.native]
+    own = (m for m in able if m.report.facts and m.report.facts.own == platform)
+    return next(own, able[0] if able else None)
+
+
+def says(arch: str, platform: Platform) -> bool:
+    """Whether the output of ``arch`` (or ``uname -m``) fits a platform.
+
+    A 32-bit image on a 64-bit kernel sees the kernel's word unless the engine
+    sets a personality, so aarch64 is right for ARM of either width; an ARMv7
+    kernel that runs v5 or v6 names itself.
+    """
+    try:
+        found = Platform.parse(arch)
+    except FleetError:
+        return False
+    wider = {"arm": "arm64", "386": "amd64"}
+    return found.architecture in (platform.architecture, wider.get(platform.architecture))

@@ -1,0 +1,73 @@
+"""One run at a time per inventory: a lock that dies with its process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fleet.errors import LockHeld
+
+
+@contextmanager
+def run_lock(folder: Path, inventory: Path, *, run: str, wait: float = 0.0) -> Iterator[str | None]:
+    """Hold the lock of an inventory. ``wait`` is in seconds, negative for ever.
+
+    The lock is the kernel's (flock), so that of a dead process is no obstacle.
+    Gives a warning where the folder cannot be written, and so nothing is locked:
+    a build is worth more than its lock. Raises LockHeld, naming the run that holds it.
+    """
+    name = hashlib.sha256(os.fsencode(inventory.resolve())).hexdigest()[:16]
+    holder = folder / f"{name}.json"
+    lock = FileLock(folder / f"{name}.lock")
+    warning = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=wait)
+    except Timeout:
+        raise LockHeld(
+            f"another run is at work on {inventory}: {_describe(holder)}",
+            hint="wait for it, or start with --wait",
+        ) from None
+    except OSError as error:
+        warning = f"{folder} cannot be written ({error.strerror}); no second run is kept away"
+    try:
+        if lock.is_locked:
+            with suppress(OSError):  # it is for people; the lock is held without it
+                holder.write_text(
+                    json.dumps({"run": run, "pid": os.getpid(), "since": time.time()})
+                )
+        yield warning
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):
+                holder.unlink()
+            lock.release()
+
+
+def _describe(holder: Path) -> str:
+    """Who holds the lock, in words. What a dead process has left behind does not count."""
+    try:
+        told = json.loads(holder.read_text())
+        since = time.strftime("%H:%M:%S", time.localtime(told["since"]))
+        if _lives(told["pid"]):
+            return f"run {told['run']}, process {told['pid']}, since {since}"
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        pass  # it has the lock, and has not yet written who it is
+    return "it has just begun"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

@@ -1,0 +1,62 @@
+"""Publishing one index, or saying why the old one stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fleet.errors import FleetError
+from fleet.events import IndexStarted, Notice
+from fleet.models import ErrorInfo, IndexOutcome, IndexPlan, Outcome, PublishedImage
+from fleet.registry import publish
+from fleet.run.defects import defect
+from fleet.run.job import Shop
+from fleet.run.labels import index_annotations
+from fleet.run.retry import retry
+
+
+def put_index(index: IndexPlan, outcomes: Sequence[Outcome], *, shop: Shop) -> IndexOutcome:
+    """Put an index under its tags if every member is there, and verify it.
+
+    Never raises: a failure is an outcome, and leaves what stands under the tags.
+    """
+    missing = [outcome for outcome in outcomes if not outcome.good]
+    if missing:
+        why = "; ".join(f"{o.id.platform} {o.status}: {o.reason}" for o in missing)
+        return _refused(index, "IndexNotWhole", f"not every platform is there: {why}")
+    if shop.stop.is_set():
+        return _refused(index, "Interrupted", "interrupted before it was published")
+    shop.emit(IndexStarted(plan=index))
+    try:
+        return _put(index, [o.image for o in outcomes if o.image is not None], shop)
+    except FleetError as error:
+        return _failed(index, ErrorInfo.of(error))
+    except Exception as error:  # noqa: BLE001 - a defect of fleet's costs one index, not the run
+        return _failed(index, defect(error))
+
+
+def _put(index: IndexPlan, members: Sequence[PublishedImage], shop: Shop) -> IndexOutcome:
+    def before_wait(error: FleetError, wait: float) -> None:
+        shop.emit(Notice(message=f"{index.repository}: again in {wait:.0f} s: {error.message}"))
+
+    done = retry(
+        lambda: publish(
+            shop.registry,
+            repository=index.repository,
+            tags=index.tags,
+            members=members,
+            carried=index.carried,
+            annotations=index_annotations([*members, *index.carried]),
+        ),
+        policy=shop.policy,
+        stop=shop.stop,
+        before_wait=before_wait,
+    )
+    return IndexOutcome(plan=index, published=done.indexes, unchanged=done.unchanged)
+
+
+def _refused(index: IndexPlan, kind: str, message: str) -> IndexOutcome:
+    return _failed(index, ErrorInfo(kind=kind, message=message))
+
+
+def _failed(index: IndexPlan, error: ErrorInfo) -> IndexOutcome:
+    return IndexOutcome(plan=index, error=error, reason=error.message)

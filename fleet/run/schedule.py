@@ -1,0 +1,233 @@
+"""Which job runs next, and where: list scheduling, longest remaining path first.
+
+Pure state without threads or clocks, so that it can be tested and simulated.
+The rule is Graham's list scheduling with the critical path as priority
+(R. L. Graham, "Bounds on Multiprocessing Timing Anomalies", 1969; T. C. Hu,
+"Parallel Sequencing and Assembly Line Problems", 1961).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from fleet.models import Action, Job, JobId, Plan, Status
+from fleet.platforms import Platform
+
+_Rank = tuple[float, int]  # the heaviest first; among equals, the plan's order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """A job that is to start now on a host. ``attempt`` counts its hosts, from 1."""
+
+    job: Job
+    host: str
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A job that has ended without running, and why."""
+
+    id: JobId
+    status: Status
+    reason: str
+
+
+class Schedule:
+    """The state of a plan's execution: what is ready, what runs where, what is done.
+
+    ``slots`` are those of the hosts that are there, ``weights`` the longest
+    remaining path of each job, in any one unit. ``emulated`` names the platforms
+    that a host would emulate: it is chosen where no native host has a free slot.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        slots: Mapping[str, int],
+        weights: Mapping[JobId, float],
+        emulated: Collection[tuple[str, Platform]] = (),
+    ) -> None:
+        self._plan = plan
+        self._slots = dict(slots)
+        self._free = dict(slots)
+        self._emulated = frozenset(emulated)
+        self._sought = Counter(host for job in plan.to_build for host in job.hosts)
+        self._gone: dict[str, str] = {}  # hosts that were taken out -> why
+        self._running: dict[JobId, str] = {}
+        self._attempts: dict[JobId, int] = {}
+        self._status: dict[JobId, Status] = {}
+        self._refused: list[Refusal] = []
+        self._rank: dict[JobId, _Rank] = {
+            job.id: (-weights.get(job.id, 0.0), place) for place, job in enumerate(plan.jobs)
+        }
+        # A queue for each set of hosts: where its first job finds no slot, none of it does.
+        self._ready: defaultdict[tuple[str, ...], list[_Rank]] = defaultdict(list)
+        self._waiting = {job.id: len(job.parents) for job in plan.jobs}
+        self._children: defaultdict[JobId, list[JobId]] = defaultdict(list)
+        for job in plan.jobs:
+            for parent in job.parents:
+                self._children[parent].append(job.id)
+        for job in plan.jobs:
+            match job.action:
+                case Action.KEEP:
+                    self._settle(job.id, Status.KEPT)
+                case Action.BLOCKED:
+                    self._settle(job.id, Status.BLOCKED)
+                case Action.BUILD if not job.parents:
+                    self._make_ready(job)
+                case Action.BUILD:
+                    pass  # its parents make it ready
+
+    # --- what is to be done ---------------------------------------------------------------
+
+    def take(self) -> list[Assignment]:
+        """The jobs to start now; each takes a slot of its host until it ends."""
+        started = []
+        heads = [(queue[0], hosts) for hosts, queue in self._ready.items() if queue]
+        heapq.heapify(heads)
+        while heads:
+            (_, place), hosts = heapq.heappop(heads)
+            job = self._plan.jobs[place]
+            host = self._idlest(job)
+            if host is None:
+                continue
+            queue = self._ready[hosts]
+            heapq.heappop(queue)
+            if queue:
+                heapq.heappush(heads, (queue[0], hosts))
+            started.append(self._start(job, host))
+        return started
+
+    def refused(self) -> list[Refusal]:
+        """The jobs that have ended without running since the last call."""
+        refused, self._refused = self._refused, []
+        return refused
+
+    def has(self, host: str) -> bool:
+        """Whether a host takes jobs."""
+        return host in self._slots
+
+    @property
+    def finished(self) -> bool:
+        """Whether every job has ended."""
+        return len(self._status) == len(self._plan.jobs)
+
+    @property
+    def running(self) -> int:
+        """How many jobs run now."""
+        return len(self._running)
+
+    # --- what happened --------------------------------------------------------------------
+
+    def ended(self, id: JobId, status: Status) -> None:
+        """A running job has ended; its children become ready or are skipped."""
+        self._release(id)
+        self._settle(id, status)
+
+    def lost(self, id: JobId, why: str) -> bool:
+        """A running job has lost its host, which is taken out; whether another one can take it.
+
+        Where none can, the job has failed. ``why`` is a sentence that names the host.
+        """
+        job = self._plan.job(id)
+        self.lose(self._release(id), why)
+        if self._candidates(job):
+            self._make_ready(job)
+            return True
+        self._settle(id, Status.FAILED)
+        return False
+
+    def lose(self, host: str, why: str) -> None:
+        """Take a host out; ready jobs that no other host may take are blocked.
+
+        ``why`` is a sentence that names the host.
+        """
+        if self._slots.pop(host, None) is None:
+            return
+        self._gone[host] = why
+        for hosts, queue in tuple(self._ready.items()):
+            if self._slots.keys().isdisjoint(hosts):
+                del self._ready[hosts]
+                for _, place in sorted(queue):
+                    self._block(self._plan.jobs[place])
+
+    def drain(self, reason: str) -> None:
+        """Start nothing any more: what has not started is cancelled."""
+        self._slots.clear()
+        self._ready.clear()
+        for job in self._plan.jobs:
+            if job.id not in self._status and job.id not in self._running:
+                self._status[job.id] = Status.CANCELLED
+                self._refuse(job.id, Status.CANCELLED, reason)
+
+    # --- parts ----------------------------------------------------------------------------
+
+    def _candidates(self, job: Job) -> list[str]:
+        return [host for host in job.hosts if host in self._slots]
+
+    def _idlest(self, job: Job) -> str | None:
+        """The host with the largest free share of its slots; a native one where one is free.
+
+        Among equals, the one that fewest of the plan's jobs could use instead; then
+        the plan's order.
+        """
+
+        def merit(host: str) -> tuple[bool, float, int]:
+            native = (host, job.id.platform) not in self._emulated
+            return native, self._free[host] / self._slots[host], -self._sought[host]
+
+        free = [host for host in self._candidates(job) if self._free[host] > 0]
+        return max(free, key=merit, default=None)
+
+    def _start(self, job: Job, host: str) -> Assignment:
+        attempt = self._attempts.get(job.id, 0) + 1
+        self._attempts[job.id] = attempt
+        self._running[job.id] = host
+        self._free[host] -= 1
+        return Assignment(job=job, host=host, attempt=attempt)
+
+    def _release(self, id: JobId) -> str:
+        host = self._running.pop(id)
+        self._free[host] += 1
+        return host
+
+    def _make_ready(self, job: Job) -> None:
+        if self._candidates(job):
+            heapq.heappush(self._ready[job.hosts], self._rank[job.id])
+        else:
+            self._block(job)
+
+    def _block(self, job: Job) -> None:
+        why = "; ".join(self._gone[host] for host in job.hosts if host in self._gone)
+        self._refuse(job.id, Status.BLOCKED, "no host is left for it" + (f": {why}" if why else ""))
+        self._settle(job.id, Status.BLOCKED)
+
+    def _refuse(self, id: JobId, status: Status, reason: str) -> None:
+        self._refused.append(Refusal(id=id, status=status, reason=reason))
+
+    def _settle(self, id: JobId, status: Status) -> None:
+        """Record an end and pass it on to the children; a chain may be longer than the stack."""
+        self._status[id] = status
+        todo = [id]
+        while todo:
+            parent = todo.pop()
+            end = self._status[parent]
+            for child in self._children[parent]:
+                job = self._plan.job(child)
+                if child in self._status or job.action is not Action.BUILD:
+                    continue
+                if end in (Status.BUILT, Status.KEPT):
+                    self._waiting[child] -= 1
+                    if self._waiting[child] == 0:
+                        self._make_ready(job)
+                else:
+                    was = "" if end is Status.FAILED else "was "
+                    self._status[child] = Status.SKIPPED
+                    self._refuse(child, Status.SKIPPED, f"its parent {parent} {was}{end}")
+                    todo.append(child)

@@ -1,0 +1,92 @@
+"""What an image and its index say of themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet import __version__
+from fleet.models import LABEL_EMULATED, LABEL_INPUTS, LABEL_VERSION, PublishedImage, pairs
+from fleet.run.labels import index_annotations, labels
+from fleet.run.provenance import Provenance
+from tests.unit.plan.builders import ALL, AMD64, ARM32, ARM64, job, published
+
+from .builders import planned
+
+OCI = "org.opencontainers.image."
+FROM_GIT = Provenance(created=1_700_000_000.9, revision="4bca1", source="https://git.example.org/a")
+
+
+def member(platform: object = AMD64, **said: str) -> PublishedImage:
+    """A published image with OCI labels."""
+    named = {f"{OCI}{key}": value for key, value in said.items()}
+    return replace(published(job("hello", platform)), labels=pairs(named))  # type: ignore[arg-type]
+
+
+def test_an_image_says_what_it_is_where_it_comes_from_and_what_made_it() -> None:
+    told = labels(
+        planned("hello", platform=ARM64),
+        inputs="sha256:12",
+        tag="1.2",
+        emulated=False,
+        provenance=FROM_GIT,
+    )
+    assert dict(told) == {
+        "architecture": "arm64v8",
+        f"{OCI}created": "2023-11-14T22:13:20Z",
+        f"{OCI}revision": "4bca1",
+        f"{OCI}source": "https://git.example.org/a",
+        f"{OCI}version": "1.2",
+        LABEL_INPUTS: "sha256:12",
+        LABEL_VERSION: __version__,
+    }
+
+
+def test_an_image_does_not_claim_what_is_not_known() -> None:
+    told = dict(
+        labels(
+            planned("hello"),
+            inputs="sha256:12",
+            tag="1.2",
+            emulated=True,
+            provenance=Provenance(created=0),
+        )
+    )
+    assert f"{OCI}revision" not in told
+    assert f"{OCI}source" not in told
+    assert told[LABEL_EMULATED] == "true"
+
+
+def test_an_index_says_what_all_its_members_say() -> None:
+    members = [
+        member(p, revision="4bca1", source="https://git.example.org/a", version="1.2") for p in ALL
+    ]
+    assert dict(index_annotations(members)) == {
+        f"{OCI}revision": "4bca1",
+        f"{OCI}source": "https://git.example.org/a",
+        f"{OCI}version": "1.2",
+    }
+
+
+def test_an_index_of_members_of_two_revisions_has_none() -> None:
+    members = [member(AMD64, revision="4bca1"), member(ARM32, revision="77777")]
+    assert index_annotations(members) == ()
+    assert index_annotations([member(AMD64, revision="4bca1"), member(ARM32)]) == ()
+
+
+def test_an_index_was_created_when_its_last_member_was() -> None:
+    members = [
+        member(AMD64, created="2024-02-01T00:00:00Z"),
+        member(ARM32, created="2024-03-01T00:00:00Z"),
+        member(ARM64),
+    ]
+    assert dict(index_annotations(members)) == {f"{OCI}created": "2024-03-01T00:00:00Z"}
+
+
+@given(st.permutations([member(p, created=f"2024-0{n + 1}-01") for n, p in enumerate(ALL)]))
+def test_the_same_members_make_the_same_annotations_in_whatever_order(
+    members: list[PublishedImage],
+) -> None:
+    assert index_annotations(members) == ((f"{OCI}created", "2024-03-01"),)

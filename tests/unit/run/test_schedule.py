@@ -1,0 +1,393 @@
+"""What runs next, and where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.models import Action, Job, JobId, Plan, Status
+from fleet.platforms import Platform
+from fleet.run.schedule import Schedule
+from tests.unit.plan.builders import AMD64, ARM32, ARM64, job
+
+from .builders import plan_of, planned
+
+GOOD = (Status.BUILT, Status.KEPT)
+
+
+def schedule(
+    *jobs: Job,
+    slots: Mapping[str, int] | None = None,
+    weights: Mapping[str, float] | None = None,
+    emulated: Collection[tuple[str, Platform]] = (),
+) -> Schedule:
+    return Schedule(
+        plan_of(*jobs),
+        slots=slots or {"h1": 1},
+        weights={job(name): weight for name, weight in (weights or {}).items()},
+        emulated=emulated,
+    )
+
+
+def taken(schedule: Schedule) -> list[str]:
+    """What starts now, as ``image@host``."""
+    return [f"{a.job.id.image}@{a.host}" for a in schedule.take()]
+
+
+def refused(schedule: Schedule) -> dict[str, str]:
+    """What ended without running, as ``image`` -> ``status: reason``."""
+    told = schedule.refused()
+    assert len({r.id for r in told}) == len(told), "nothing ends twice"
+    return {r.id.image: f"{r.status}: {r.reason}" for r in told}
+
+
+# --- order --------------------------------------------------------------------------------
+
+
+def test_a_child_starts_once_all_its_parents_are_built() -> None:
+    s = schedule(planned("a"), planned("b"), planned("c", on=["a", "b"]), slots={"h1": 9})
+    assert taken(s) == ["a@h1", "b@h1"]
+    s.ended(job("a"), Status.BUILT)
+    assert taken(s) == []
+    s.ended(job("b"), Status.BUILT)
+    assert taken(s) == ["c@h1"]
+
+
+def test_the_longest_remaining_path_starts_first() -> None:
+    weights = {"short": 1.0, "long": 60.0, "middle": 9.0}
+    s = schedule(planned("short"), planned("long"), planned("middle"), weights=weights)
+    order = []
+    while not s.finished:
+        (assignment,) = s.take()
+        order.append(assignment.job.id.image)
+        s.ended(assignment.job.id, Status.BUILT)
+    assert order == ["long", "middle", "short"]
+
+
+def test_jobs_of_equal_weight_start_in_the_plans_order() -> None:
+    s = schedule(*(planned(name) for name in "dbca"), slots={"h1": 4})
+    assert taken(s) == ["d@h1", "b@h1", "c@h1", "a@h1"]
+
+
+def test_a_heavy_job_without_a_slot_does_not_hold_up_a_light_one_with_one() -> None:
+    s = schedule(
+        planned("heavy1", hosts=["h1"]),
+        planned("heavy2", hosts=["h1"]),
+        planned("light", hosts=["h2"]),
+        slots={"h1": 1, "h2": 1},
+        weights={"heavy1": 9, "heavy2": 8, "light": 1},
+    )
+    assert taken(s) == ["heavy1@h1", "light@h2"]
+
+
+def test_a_job_that_is_kept_takes_no_slot_and_makes_its_children_ready() -> None:
+    s = schedule(planned("a", action=Action.KEEP), planned("b", on=["a"]))
+    assert s.running == 0
+    assert taken(s) == ["b@h1"]
+
+
+# --- hosts --------------------------------------------------------------------------------
+
+
+def test_a_host_runs_as_many_jobs_as_it_has_slots() -> None:
+    s = schedule(*(planned(name) for name in "abc"), slots={"h1": 2})
+    assert taken(s) == ["a@h1", "b@h1"]
+    assert taken(s) == []
+    s.ended(job("a"), Status.BUILT)
+    assert taken(s) == ["c@h1"]
+
+
+def test_the_host_with_the_largest_free_share_of_its_slots_is_chosen() -> None:
+    both = ["big", "small"]
+    s = schedule(
+        *(planned(name, hosts=both) for name in "abcde"),
+        slots={"big": 4, "small": 1},
+    )
+    assert taken(s) == ["a@big", "b@small", "c@big", "d@big", "e@big"]
+
+
+def test_among_equally_idle_hosts_the_first_of_the_plan_is_chosen() -> None:
+    s = schedule(planned("a", hosts=["h2", "h1"]), slots={"h1": 1, "h2": 1})
+    assert taken(s) == ["a@h2"]
+
+
+def test_among_equally_idle_hosts_the_one_that_others_need_less_is_chosen() -> None:
+    s = schedule(
+        planned("a", hosts=["sought", "rarer"]),
+        planned("b", hosts=["sought"]),
+        slots={"sought": 1, "rarer": 1},
+        weights={"a": 9, "b": 1},
+    )
+    assert taken(s) == ["a@rarer", "b@sought"]
+
+
+def test_a_host_that_emulates_is_chosen_only_where_no_native_one_has_a_slot() -> None:
+    hosts = ["native", "emulating"]
+    s = schedule(
+        *(planned(name, hosts=hosts) for name in "abc"),
+        slots={"native": 2, "emulating": 8},
+        emulated={("emulating", AMD64)},
+    )
+    assert taken(s) == ["a@native", "b@native", "c@emulating"]
+
+
+def test_a_host_that_emulates_one_platform_is_native_for_another() -> None:
+    s = schedule(
+        planned("a", platform=ARM64, hosts=["h1", "h2"]),
+        slots={"h1": 2, "h2": 1},
+        emulated={("h1", ARM32), ("h2", ARM64)},
+    )
+    assert taken(s) == ["a@h1"]
+
+
+# --- ends that are not good ---------------------------------------------------------------
+
+
+def test_the_descendants_of_a_failed_job_are_skipped_and_told_why() -> None:
+    s = schedule(
+        planned("a"), planned("b", on=["a"]), planned("c", on=["a", "b"]), planned("d", on=["c"])
+    )
+    taken(s)
+    s.ended(job("a"), Status.FAILED)
+    assert refused(s) == {
+        "b": "skipped: its parent a linux/amd64 failed",
+        "c": "skipped: its parent a linux/amd64 failed",
+        "d": "skipped: its parent c linux/amd64 was skipped",
+    }
+    assert s.finished
+    assert refused(s) == {}
+
+
+def test_a_failed_job_leaves_its_siblings() -> None:
+    s = schedule(planned("a"), planned("b"), planned("c", on=["b"]), slots={"h1": 2})
+    taken(s)
+    s.ended(job("a"), Status.FAILED)
+    s.ended(job("b"), Status.BUILT)
+    assert taken(s) == ["c@h1"]
+    assert refused(s) == {}
+
+
+def test_the_children_of_a_blocked_job_are_skipped() -> None:
+    s = schedule(planned("a", action=Action.BLOCKED), planned("b", on=["a"]))
+    assert taken(s) == []
+    assert refused(s) == {"b": "skipped: its parent a linux/amd64 was blocked"}
+    assert s.finished
+
+
+def test_a_job_whose_hosts_are_not_there_is_blocked() -> None:
+    s = schedule(planned("a", hosts=["elsewhere"]))
+    assert refused(s) == {"a": "blocked: no host is left for it"}
+    assert s.finished
+
+
+def test_a_chain_that_is_longer_than_pythons_stack_is_skipped_to_its_end() -> None:
+    chain = [planned("i0")]
+    chain += [planned(f"i{n}", on=[f"i{n - 1}"]) for n in range(1, 3000)]
+    s = schedule(*chain)
+    taken(s)
+    s.ended(job("i0"), Status.FAILED)
+    assert len(refused(s)) == 2999
+    assert s.finished
+
+
+# --- lost hosts ---------------------------------------------------------------------------
+
+
+def test_a_job_moves_from_a_lost_host_to_another_of_its_platform() -> None:
+    s = schedule(planned("a", hosts=["h1", "h2"]), slots={"h1": 1, "h2": 1})
+    (first,) = s.take()
+    assert (first.host, first.attempt) == ("h1", 1)
+    assert s.lost(job("a"), "h1: connection lost")
+    assert not s.has("h1")
+    (second,) = s.take()
+    assert (second.host, second.attempt) == ("h2", 2)
+
+
+def test_a_job_whose_last_host_is_lost_has_failed() -> None:
+    s = schedule(planned("a"), planned("b", on=["a"]))
+    taken(s)
+    assert not s.lost(job("a"), "h1: connection lost")
+    assert refused(s) == {"b": "skipped: its parent a linux/amd64 failed"}
+    assert s.finished
+
+
+def test_jobs_that_only_a_lost_host_could_take_are_blocked_and_told_why() -> None:
+    s = schedule(
+        planned("a", hosts=["h1"]),
+        planned("b", hosts=["h1"]),
+        planned("c", hosts=["h1", "h2"]),
+        planned("d", hosts=["h1"], on=["c"]),
+        slots={"h1": 1, "h2": 1},
+        weights={"a": 9, "b": 5, "c": 1, "d": 1},
+    )
+    assert taken(s) == ["a@h1", "c@h2"]
+    assert not s.lost(job("a"), "h1: no route to host")
+    why = "blocked: no host is left for it: h1: no route to host"
+    assert refused(s) == {"b": why}
+    s.ended(job("c"), Status.BUILT)
+    assert refused(s) == {"d": why}
+    assert s.finished
+
+
+def test_a_host_with_two_jobs_can_be_lost_by_both() -> None:
+    s = schedule(
+        planned("busy", hosts=["h2"]),
+        planned("a", hosts=["h1", "h2"]),
+        planned("b", hosts=["h1", "h2"]),
+        slots={"h1": 2, "h2": 1},
+    )
+    assert taken(s) == ["busy@h2", "a@h1", "b@h1"]
+    assert s.lost(job("a"), "h1: gone")
+    assert s.lost(job("b"), "h1: gone again")
+    s.ended(job("busy"), Status.BUILT)
+    assert taken(s) == ["a@h2"]
+
+
+def test_what_runs_on_a_host_that_was_lost_may_still_end_well() -> None:
+    s = schedule(planned("a"), planned("b"), slots={"h1": 2})
+    taken(s)
+    s.lost(job("a"), "h1: gone")
+    s.ended(job("b"), Status.BUILT)
+    assert s.finished
+
+
+# --- draining -----------------------------------------------------------------------------
+
+
+def test_draining_cancels_what_has_not_started_and_lets_the_rest_end() -> None:
+    s = schedule(planned("a"), planned("b"), planned("c", on=["a"]))
+    assert taken(s) == ["a@h1"]
+    s.drain("interrupted")
+    assert refused(s) == {"b": "cancelled: interrupted", "c": "cancelled: interrupted"}
+    assert not s.finished
+    s.ended(job("a"), Status.BUILT)
+    assert taken(s) == []
+    assert refused(s) == {}
+    assert s.finished
+
+
+def test_a_job_that_loses_its_host_after_draining_does_not_start_again() -> None:
+    s = schedule(planned("a", hosts=["h1", "h2"]), slots={"h1": 1, "h2": 1})
+    taken(s)
+    s.drain("interrupted")
+    assert not s.lost(job("a"), "h1: gone")
+    assert taken(s) == []
+    assert s.finished
+
+
+def test_draining_twice_is_draining_once() -> None:
+    s = schedule(planned("a"), planned("b"))
+    taken(s)
+    s.drain("interrupted")
+    refused(s)
+    s.drain("interrupted")
+    assert refused(s) == {}
+
+
+# --- whatever the fleet -------------------------------------------------------------------
+
+HOSTS = ("h1", "h2", "h3")
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Jobs in any graph, on any of the hosts or none, some of them decided by the plan."""
+    jobs: list[Job] = []
+    for number in range(draw(st.integers(0, 12))):
+        earlier = [j.id.image for j in jobs]
+        on = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3)) if earlier else []
+        blocked = any(plan_of(*jobs).job(job(p)).action is Action.BLOCKED for p in on)
+        jobs.append(
+            planned(
+                f"i{number}",
+                on=on,
+                hosts=draw(st.lists(st.sampled_from(HOSTS), unique=True)),
+                action=Action.BLOCKED
+                if blocked
+                else draw(st.sampled_from([Action.BUILD, Action.BUILD, Action.BUILD, *Action])),
+            )
+        )
+    return plan_of(*jobs)
+
+
+@given(plans(), st.dictionaries(st.sampled_from(HOSTS), st.integers(1, 3)), st.data())
+def test_every_job_ends_once_after_good_parents_and_within_the_slots(
+    plan: Plan, slots: dict[str, int], data: st.DataObject
+) -> None:
+    weight = st.floats(0, 1e6)
+    weights = {j.id: data.draw(weight) for j in plan.jobs}
+    s = Schedule(plan, slots=slots, weights=weights)
+    ends: dict[JobId, Status] = {j.id: Status.KEPT for j in plan.jobs if j.action is Action.KEEP}
+    ends |= {j.id: Status.BLOCKED for j in plan.jobs if j.action is Action.BLOCKED}
+    running: dict[JobId, str] = {}
+    lost: set[str] = set()
+    attempts: Counter[JobId] = Counter()
+
+    def end(id: JobId, status: Status) -> None:
+        assert id not in ends, "a job ends once"
+        ends[id] = status
+
+    drained = False
+    while True:
+        for assignment in s.take():
+            id, host = assignment.job.id, assignment.host
+            assert not drained
+            assert host in assignment.job.hosts
+            assert host in slots
+            assert host not in lost
+            assert id not in running
+            assert id not in ends
+            assert all(ends.get(parent) in GOOD for parent in assignment.job.parents)
+            attempts[id] += 1
+            assert assignment.attempt == attempts[id]
+            running[id] = host
+        for refusal in s.refused():
+            assert refusal.id not in running
+            end(refusal.id, refusal.status)
+        used = Counter(running.values())
+        assert all(used[host] <= slots[host] for host in used)
+        assert s.running == len(running)
+        if not running:
+            break
+        id = data.draw(st.sampled_from(sorted(running)))
+        match data.draw(st.sampled_from(["built", "built", "failed", "lost", "drained"])):
+            case "built":
+                running.pop(id)
+                s.ended(id, Status.BUILT)
+                end(id, Status.BUILT)
+            case "failed":
+                running.pop(id)
+                s.ended(id, Status.FAILED)
+                end(id, Status.FAILED)
+            case "lost":
+                host = running.pop(id)
+                lost.add(host)
+                others = [h for h in plan.job(id).hosts if h in slots and h not in lost]
+                assert s.lost(id, f"{host}: gone") == (bool(others) and not drained)
+                if drained or not others:
+                    end(id, Status.FAILED)
+            case "drained":
+                drained = True
+                s.drain("interrupted")
+    assert s.finished
+    assert ends.keys() == {j.id for j in plan.jobs}
+    for j in plan.jobs:
+        if j.action is Action.BUILD and ends[j.id] is Status.BUILT:
+            assert all(ends[parent] in GOOD for parent in j.parents)
+
+
+@pytest.mark.parametrize("hosts", [1, 7])
+def test_no_slot_idles_while_a_job_is_ready(hosts: int) -> None:
+    names = [f"h{n}" for n in range(hosts)]
+    s = schedule(*(planned(f"i{n}", hosts=names) for n in range(20)), slots=dict.fromkeys(names, 2))
+    left = 20
+    while not s.finished:
+        started = s.take()
+        assert s.running == min(2 * hosts, left)
+        for assignment in started:
+            s.ended(assignment.job.id, Status.BUILT)
+            left -= 1
