@@ -1,0 +1,17 @@
+"""Readers of the event stream: log files, JSON lines, the terminal."""
+
+from fleet.record.folder import RunFolder, state_home
+from fleet.record.jsonl import JsonLines
+from fleet.record.logs import LogFiles
+from fleet.record.tee import Tee
+from fleet.record.terminal import FailureTerminal, PlainTerminal
+
+__all__ = [
+    "FailureTerminal",
+    "JsonLines",
+    "LogFiles",
+    "PlainTerminal",
+    "RunFolder",
+    "Tee",
+    "state_home",
+]

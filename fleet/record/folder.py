@@ -1,0 +1,60 @@
+"""Where a run is recorded: ``$XDG_STATE_HOME/fleet/runs/<id>/``."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.models import JobId
+
+
+def state_home() -> Path:
+    """The controller's state folder (XDG base directory specification)."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    # The specification tells to ignore a relative path.
+    root = Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state"
+    return root / "fleet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """One run's folder: ``events.jsonl`` is the truth, ``logs/`` holds a file per attempt."""
+
+    run: str  # sorts by time
+    path: Path
+    warning: str | None = None  # why it is not where it should be
+
+    @staticmethod
+    def new_name() -> str:
+        """A name for a run that begins now."""
+        return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+    @classmethod
+    def create(cls, run: str) -> RunFolder:
+        """Make the folder of a run.
+
+        Where the state folder cannot be written, the run is recorded in a
+        temporary one, with a warning: a build is worth more than its record.
+        """
+        path = state_home() / "runs" / run
+        try:
+            (path / "logs").mkdir(parents=True)
+            return cls(run=run, path=path)
+        except OSError as error:
+            spare = Path(tempfile.mkdtemp(prefix=f"fleet-{run}-"))
+            (spare / "logs").mkdir()
+            reason = f"{path} cannot be written ({error.strerror}); this run is recorded in {spare}"
+            return cls(run=run, path=spare, warning=reason)
+
+    @property
+    def events(self) -> Path:
+        """The file of the events, a JSON object a line."""
+        return self.path / "events.jsonl"
+
+    def log(self, job: JobId, attempt: int) -> Path:
+        """The log of one attempt at a job."""
+        return self.path / "logs" / f"{job.slug}.{attempt}.log"

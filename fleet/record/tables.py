@@ -1,0 +1,157 @@
+"""Facts as text for people: plan, hosts, checks, indexes. A list of lines each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from fleet.models import (
+    Action,
+    Check,
+    ErrorInfo,
+    HostReport,
+    Plan,
+    PublishedIndex,
+    Verdict,
+)
+from fleet.record.text import at_rest, count, plain, size
+
+
+def table(rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:
+    """Rows with their columns aligned, every cell safe to show. Without rows, no lines."""
+    cells = [[plain("; ".join(cell.splitlines())) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        (indent + "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True))).rstrip()
+        for row in cells
+    ]
+
+
+def plan_text(
+    plan: Plan, reports: Sequence[HostReport], registry_error: ErrorInfo | None
+) -> list[str]:
+    """A plan, with what could not be asked first."""
+    lines = []
+    for report in reports:
+        if report.error is not None:
+            lines += error_text(report.error)
+    if registry_error is not None:
+        lines += error_text(registry_error)
+        lines.append("the registry was not asked: what it holds already is not known")
+    if lines:
+        lines.append("")
+    rows = [
+        [
+            str(job.action),
+            job.id.image,
+            str(job.id.platform),
+            ", ".join(job.hosts) if job.action is Action.BUILD else "-",
+            job.reason,
+        ]
+        for job in plan.jobs
+    ]
+    lines += table([["do", "image", "platform", "on", "because"], *rows])
+    lines.append("")
+    for index in plan.indexes:
+        carried = [f"{image.platform} as it stands" for image in index.carried]
+        members = ", ".join([*(str(id.platform) for id in index.members), *carried])
+        for tag in index.tags:
+            lines.append(f"{index.repository.tagged(tag)} = {members or 'nothing'}")
+    lines += [f"warning: {warning}" for warning in plan.warnings]
+    number = Counter(job.action for job in plan.jobs)
+    lines.append(
+        f"{number[Action.BUILD]} to build, {number[Action.KEEP]} to keep,"
+        f" {number[Action.BLOCKED]} blocked"
+    )
+    return lines
+
+
+def hosts_text(reports: Iterable[HostReport]) -> list[str]:
+    """What probing found, a block per host."""
+    lines: list[str] = []
+    for report in reports:
+        if lines:
+            lines.append("")
+        facts = report.facts
+        if facts is None:
+            error = report.error or ErrorInfo(kind="HostError", message="it was not probed")
+            lines += error_text(error)
+            continue
+        engine = facts.engine
+        lines.append(report.spec.name)
+        lines += table(
+            [
+                ["system", f"{facts.system}, Linux {facts.kernel} {facts.machine}"],
+                [
+                    "engine",
+                    f"Docker {engine.version} (API {engine.api_version}, {engine.storage_driver}),"
+                    f" built with {engine.builder} {engine.builder_version}",
+                ],
+                [
+                    "size",
+                    f"{count(facts.cores, 'core')}, {size(facts.memory_available)} of"
+                    f" {size(facts.memory)} memory, {size(facts.disk_free)} disk free,"
+                    f" {count(report.spec.slots, 'slot')}",
+                ],
+                ["clock", f"{facts.clock_skew:+.1f} s against the controller"],
+            ],
+            indent="  ",
+        )
+        rows = [
+            [str(p.platform), "yes" if report.may_build(p.platform) else "no", p.reason]
+            for p in facts.proofs
+            if p.native or p.emulator or p.platform in (report.spec.platforms or ())
+        ]
+        lines += table([["platform", "builds", "because"], *rows], indent="  ")
+    return lines
+
+
+def index_text(index: PublishedIndex) -> list[str]:
+    """An index and its members."""
+    rows = [
+        [str(m.platform), m.descriptor.digest, size(m.size), m.created or "-"]
+        for m in index.members
+    ]
+    head = ["platform", "digest", "size", "created"]
+    return [
+        f"{index.reference}",
+        f"{index.digest} ({index.media_type})",
+        *table([head, *rows], indent="  "),
+    ]
+
+
+def verdict_text(verdict: Verdict) -> list[str]:
+    """An index, what is not so about it, and what was run."""
+    lines = index_text(verdict.index)
+    if verdict.trials:
+        rows = [
+            [str(t.platform), t.host or "no host", t.output, "ok" if t.ok else "WRONG"]
+            for t in verdict.trials
+        ]
+        lines += table([["platform", "run on", "arch says", ""], *rows], indent="  ")
+    lines += [f"  not so: {plain(fault)}" for fault in verdict.faults]
+    lines.append("verified" if verdict.ok else "NOT as it should be")
+    return lines
+
+
+def checks_text(checks: Sequence[Check]) -> list[str]:
+    """What the doctor found: every check, and below each fault what mends it."""
+    lines = []
+    rows = table([["ok" if c.ok else "FAULT", c.subject, c.name, c.detail] for c in checks])
+    for row, check in zip(rows, checks, strict=True):
+        lines.append(row)
+        if check.remedy and not check.ok:
+            lines += [f"       {line}" for line in check.remedy.splitlines()]
+    faults = sum(not c.ok for c in checks)
+    lines.append(f"{count(len(checks), 'check')}, {count(faults, 'fault')}")
+    return lines
+
+
+def error_text(error: ErrorInfo) -> list[str]:
+    """An error's sentence, its evidence and its remedy."""
+    lines = [
+        *error.message.splitlines(),
+        *(f"| {at_rest(line)}" for line in error.tail),
+        *(f"  {line}" for line in (error.hint or "").splitlines()),
+    ]
+    return [plain(line) for line in lines]

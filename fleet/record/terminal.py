@@ -1,0 +1,209 @@
+"""The run as plain lines, for logs, pipes and simple terminals."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from typing import TextIO, assert_never
+
+from fleet.events import (
+    Event,
+    HostLost,
+    HostProbed,
+    IndexFinished,
+    JobFinished,
+    JobPlanned,
+    JobStarted,
+    LogLine,
+    Notice,
+    RetryScheduled,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+)
+from fleet.models import (
+    Action,
+    ErrorInfo,
+    HostReport,
+    IndexOutcome,
+    JobId,
+    Outcome,
+    Status,
+)
+from fleet.record.tables import error_text
+from fleet.record.text import at_rest, count, plain, seconds, size
+
+
+class PlainTerminal:
+    """Prints a line per event that matters, prefixed ``[platform@host] image:``.
+
+    ``verbose`` prints the lines of builds as well; without it they are in the
+    log files, and the last ones of a failed build in the summary.
+    """
+
+    def __init__(self, out: TextIO, *, verbose: bool = True) -> None:
+        self._out = out
+        self._verbose = verbose
+        self._run: RunStarted | None = None
+        self._outcomes: list[Outcome] = []
+        self._indexes: list[IndexOutcome] = []
+
+    def read(self, event: Event, /) -> None:
+        """Print one event."""
+        match event:
+            case RunStarted():
+                self._run = event
+            case JobFinished():
+                self._outcomes.append(event.outcome)
+            case IndexFinished():
+                self._indexes.append(event.outcome)
+        self._show(event)
+
+    def _show(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._say(f"run {event.run}")
+            case HostProbed():
+                self._say(*describe_host(event.report))
+            case JobPlanned():
+                where = f" on {', '.join(event.hosts)}" if event.action is Action.BUILD else ""
+                self._say(f"plan: {event.action} {event.job}{where}: {event.reason}")
+            case HostLost():
+                self._say(f"{event.host} is out for the rest of the run: {event.error.message}")
+            case Notice():
+                self._say(f"warning: {event.message}")
+            case JobStarted():
+                again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
+                self._line(event.job, event.host, f"started{again}")
+            case StepFinished() if event.ok:
+                detail = f": {event.detail}" if event.detail else ""
+                self._line(event.job, event.host, f"{event.step} {seconds(event.seconds)}{detail}")
+            case LogLine() if self._verbose and event.line:
+                self._line(event.job, event.host, at_rest(event.line))
+            case RetryScheduled():
+                said = f"{event.step} again in {seconds(event.wait)}: {event.error.message}"
+                self._line(event.job, event.host, said)
+            case JobFinished():
+                outcome = event.outcome
+                self._line(outcome.id, outcome.host, describe_outcome(outcome))
+            case IndexFinished():
+                self._say(*describe_index(event.outcome))
+            case RunFinished():
+                self._say(*self._summary(event))
+
+    def close(self) -> None:
+        """Flush; the stream belongs to whoever opened it."""
+        self._out.flush()
+
+    def _line(self, job: JobId, host: str | None, text: str) -> None:
+        at = f"@{host}" if host else ""
+        self._say(*(f"[{job.platform}{at}] {job.image}: {line}" for line in text.split("\n")))
+
+    def _say(self, *texts: str) -> None:
+        """The one way out: nothing that a terminal would obey passes, nor what it cannot show."""
+        encoding = getattr(self._out, "encoding", None) or "utf-8"
+        for text in texts:
+            for line in text.split("\n"):
+                shown = plain(line).encode(encoding, "replace").decode(encoding)
+                self._out.write(shown + "\n")
+        self._out.flush()
+
+    # --- the end --------------------------------------------------------------------------
+
+    def _summary(self, event: RunFinished) -> list[str]:
+        lines = []
+        for outcome in self._outcomes:
+            if outcome.status is Status.FAILED:
+                lines += ["", *describe_failure(outcome)]
+        for index in self._indexes:
+            if index.error is not None:
+                lines += ["", f"{index.plan.repository} is not published:"]
+                lines += [f"  {line}" for line in error_text(index.error)]
+        done = self._counts() or ("nothing was done" if event.exit_code else "nothing to do")
+        lines += ["", f"{done}; {seconds(event.seconds)}; exit {event.exit_code}"]
+        if not all(outcome.good for outcome in self._outcomes):
+            lines.append(f"again, what is missing: {self._again()}")
+        if self._run is not None:
+            lines.append(f"record: {self._run.folder}")
+        return lines
+
+    def _counts(self) -> str:
+        jobs = Counter(outcome.status for outcome in self._outcomes)
+        told = [f"{jobs[status]} {status}" for status in Status if jobs[status]]
+        indexes = Counter(_fate(index) for index in self._indexes)
+        told += [f"{count(number, 'index')} {fate}" for fate, number in indexes.items()]
+        return ", ".join(told)
+
+    def _again(self) -> str:
+        """The command that does what is missing and, as nothing is repeated, only that."""
+        arguments = self._run.command[1:] if self._run is not None else ()
+        if not arguments:
+            missing = dict.fromkeys(o.id.image for o in self._outcomes if not o.good)
+            arguments = ("build", *missing)
+        return shlex.join(["fleet", *(word for word in arguments if word != "--force")])
+
+
+class FailureTerminal(PlainTerminal):
+    """Prints nothing of a run that went well, and the summary of one that did not."""
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, RunFinished) and event.exit_code != 0:
+            self._say(*self._summary(event))
+
+
+def describe_host(report: HostReport) -> list[str]:
+    """A host after probing, in a line; what is wrong with it in several."""
+    if report.facts is None:
+        return error_text(report.error or ErrorInfo(kind="HostError", message="it was not probed"))
+    facts = report.facts
+    native = ", ".join(map(str, facts.native)) or "no platform natively"
+    engine = f"Docker {facts.engine.version} ({facts.engine.builder})"
+    return [
+        f"{report.spec.name}: {native}; {engine}; {count(facts.cores, 'core')}, "
+        f"{size(facts.memory)} memory, {size(facts.disk_free)} disk free"
+    ]
+
+
+def describe_outcome(outcome: Outcome) -> str:
+    """How a job ended, in a line."""
+    image = outcome.image
+    digest = f" {image.descriptor.digest} ({size(image.size)})" if image else ""
+    match outcome.status:
+        case Status.BUILT:
+            return f"built{digest}{', emulated' if outcome.emulated else ''}"
+        case Status.KEPT:
+            return f"kept{digest}: {outcome.reason}"
+        case Status.FAILED | Status.SKIPPED | Status.BLOCKED | Status.CANCELLED:
+            return f"{outcome.status}: {outcome.reason}"
+        case _:
+            assert_never(outcome.status)
+
+
+def describe_failure(outcome: Outcome) -> list[str]:
+    """Why a job failed: the error, the last lines of its log, and where the rest is."""
+    where = f" on {outcome.host}" if outcome.host else ""
+    lines = [f"{outcome.id} failed{where}:"]
+    if outcome.error is not None:
+        lines += [f"  {line}" for line in error_text(outcome.error)]
+    if outcome.log is not None:
+        lines.append(f"  the whole log: {outcome.log}")
+    return lines
+
+
+def describe_index(outcome: IndexOutcome) -> list[str]:
+    """What became of an index, a line for it and one per member."""
+    if outcome.error is not None:
+        return [f"{outcome.plan.repository}: not published: {outcome.error.message}"]
+    lines = []
+    for index in outcome.published:
+        lines.append(f"{index.reference}: {_fate(outcome)} {index.digest}")
+        lines += [
+            f"  {m.platform!s:<16} {m.descriptor.digest} {size(m.size)}" for m in index.members
+        ]
+    return lines
+
+
+def _fate(index: IndexOutcome) -> str:
+    if index.error is not None:
+        return "not published"
+    return "unchanged" if index.unchanged else "published"

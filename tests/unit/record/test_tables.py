@@ -1,0 +1,118 @@
+"""Facts as text, also where there are none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from fleet.errors import InventoryError, Problem, RegistryUnreachable
+from fleet.models import Check, ErrorInfo, Plan, Trial, Verdict
+from fleet.record.tables import (
+    checks_text,
+    error_text,
+    hosts_text,
+    index_text,
+    plan_text,
+    table,
+    verdict_text,
+)
+from tests.unit.plan.builders import AMD64, ARM32, Fleet, host, image, index_of, job, published
+
+HELLO = index_of("hello", published(job("hello")))
+
+
+def test_columns_are_aligned_and_lines_end_with_their_text() -> None:
+    assert table([["a", "long", ""], ["longer", "b", "c"]], indent=" ") == [
+        " a       long",
+        " longer  b     c",
+    ]
+
+
+def test_without_rows_there_are_no_lines() -> None:
+    assert table([]) == []
+    assert table([[]]) == [""]
+
+
+def test_a_cell_stays_on_its_line_and_is_harmless() -> None:
+    assert table([["\x1b[31mred", "two\nlines"]]) == ["red  two; lines"]
+
+
+def test_empty_facts_are_text_all_the_same() -> None:
+    empty = Plan(jobs=(), indexes=())
+    assert plan_text(empty, (), None)[-1] == "0 to build, 0 to keep, 0 blocked"
+    assert hosts_text(()) == []
+    assert checks_text(()) == ["0 checks, 0 faults"]
+    assert len(index_text(replace(HELLO, members=()))) == 3
+    assert verdict_text(Verdict(index=replace(HELLO, members=()), faults=()))[-1] == "verified"
+
+
+def test_a_plan_says_what_is_done_where_and_why() -> None:
+    fleet = Fleet(recipes=(image("hello", platforms=[AMD64, ARM32]),))
+    assert plan_text(fleet.plan(), fleet.reports, None) == [
+        "do     image  platform      on       because",
+        "build  hello  linux/amd64   amd64-1  not in the registry",
+        "build  hello  linux/arm/v7  pi-1     not in the registry",
+        "",
+        "registry.example.org/team/hello:latest = linux/amd64, linux/arm/v7",
+        "2 to build, 0 to keep, 0 blocked",
+    ]
+
+
+def test_a_plan_says_first_what_could_not_be_asked() -> None:
+    fleet = Fleet(recipes=(image("hello", platforms=[AMD64]),))
+    reports = (host("amd64-1", AMD64), host("pi-1", error="pi-1: no route to host"))
+    error = ErrorInfo.of(RegistryUnreachable("registry.example.org: refused", hint="is it on?"))
+    assert plan_text(fleet.plan(), reports, error)[:5] == [
+        "pi-1: no route to host",
+        "registry.example.org: refused",
+        "  is it on?",
+        "the registry was not asked: what it holds already is not known",
+        "",
+    ]
+
+
+def test_a_host_says_what_it_builds_and_why_not() -> None:
+    text = "\n".join(hosts_text([host("h1", AMD64, emulates=[ARM32]), host("h2", error="h2: no")]))
+    assert "linux/amd64   yes     ran" in text
+    assert "linux/arm/v7  yes     qemu serves it" in text
+    assert text.endswith("\n\nh2: no")
+
+
+def test_checks_are_told_with_what_mends_the_faults() -> None:
+    ok = Check(subject="pi-1", name="engine", ok=True, detail="Docker 26", remedy="never shown")
+    bad = Check(subject="pi-1", name="disk", ok=False, detail="1 GB", remedy="prune\nmore")
+    assert checks_text([ok, bad]) == [
+        "ok     pi-1  engine  Docker 26",
+        "FAULT  pi-1  disk    1 GB",
+        "       prune",
+        "       more",
+        "2 checks, 1 fault",
+    ]
+
+
+def test_an_index_is_told_with_platform_digest_and_size() -> None:
+    head, digest, _, member = index_text(HELLO)
+    assert head == "registry.example.org/team/hello:latest"
+    assert digest == f"{HELLO.digest} (i)"
+    assert member.split() == ["linux/amd64", HELLO.members[0].descriptor.digest, "1.0", "kB", "-"]
+
+
+def test_a_verdict_says_what_is_not_so_and_what_ran() -> None:
+    trials = (
+        Trial(platform=AMD64, host="amd64-1", output="x86_64\n", ok=True),
+        Trial(platform=ARM32, host=None, output="", ok=False),
+    )
+    verdict = Verdict(index=HELLO, faults=("a child is gone",), trials=trials)
+    lines = [" ".join(told.split()) for told in verdict_text(verdict)]
+    assert "linux/amd64 amd64-1 x86_64 ok" in lines
+    assert "linux/arm/v7 no host WRONG" in lines
+    assert lines[-2:] == ["not so: a child is gone", "NOT as it should be"]
+
+
+def test_an_error_of_many_lines_keeps_them() -> None:
+    problems = [Problem(file=Path("i.yml"), line=n, column=1, message="no") for n in (1, 2)]
+    assert error_text(ErrorInfo.of(InventoryError(problems, hint="read the docs"))) == [
+        "i.yml:1:1: no",
+        "i.yml:2:1: no",
+        "  read the docs",
+    ]
