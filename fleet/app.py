@@ -1,0 +1,595 @@
+"""The composition root: every room is put together here, and nowhere else.
+
+The main job reads as a list of verbs: load, read, probe, resolve, plan,
+execute, report (publishing happens within ``execute``, as soon as the last
+member of an index is in).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TextIO, TypeVar, assert_never
+from urllib.parse import urlsplit
+
+from fleet import __version__, inventory, plan, recipes
+from fleet.engine import Engine
+from fleet.errors import ExitCode, FleetError, NoHostLeft, RegistryError, UsageError
+from fleet.events import (
+    Emit,
+    Event,
+    HostProbed,
+    JobPlanned,
+    Notice,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    to_json,
+)
+from fleet.hosts import connect, probe_all
+from fleet.hosts.protocol import Host
+from fleet.models import (
+    Check,
+    ErrorInfo,
+    Held,
+    HostReport,
+    HostSpec,
+    Inventory,
+    Pairs,
+    Plan,
+    PublishedIndex,
+    Recipe,
+    RunResult,
+    Selection,
+    Status,
+    Verdict,
+    pairs,
+)
+from fleet.platforms import Platform
+from fleet.record import (
+    FailureTerminal,
+    JsonLines,
+    LogFiles,
+    PlainTerminal,
+    RunFolder,
+    Tee,
+    state_home,
+)
+from fleet.record.tables import checks_text, hosts_text, index_text, plan_text, verdict_text
+from fleet.record.tee import Reader
+from fleet.references import Reference
+from fleet.registry import CredentialStore, EmbeddedRegistry, Registry
+from fleet.run.examine import (
+    examine,
+    examine_controller,
+    examine_host,
+    examine_registry,
+    fault,
+    try_out,
+)
+from fleet.run.execute import execute
+from fleet.run.job import Shop
+from fleet.run.lock import run_lock
+from fleet.run.machine import Address, Machine
+from fleet.run.provenance import Provenance
+from fleet.run.resolve import resolve
+from fleet.run.retry import Policy, retry
+
+T = TypeVar("T")
+
+__all__ = [
+    "Explanation",
+    "Progress",
+    "Request",
+    "build",
+    "checks_text",
+    "doctor",
+    "embedded_registry",
+    "explain",
+    "hosts_text",
+    "index_text",
+    "init",
+    "inspect",
+    "plan_text",
+    "probe",
+    "reader",
+    "to_json",
+    "unreached",
+    "verdict_text",
+    "verify",
+    "versions",
+]
+
+# What an image is considered for where neither it nor the inventory names platforms;
+# probing then decides which of them the hosts serve.
+CANDIDATES = tuple(
+    Platform.parse(name)
+    for name in ("386", "amd64", "arm/v6", "arm/v7", "arm64", "ppc64le", "riscv64", "s390x")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a command line asks for. ``wait`` for the lock is in seconds."""
+
+    inventory: Path
+    selection: Selection = field(default_factory=Selection)
+    registry: str | None = None
+    tags: tuple[str, ...] = ()
+    build_args: Pairs = ()
+    no_cache: bool = False
+    pin: bool = True
+    retries: int = 3
+    wait: float = 0.0
+    command: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        inventory: Path,
+        images: Sequence[str] = (),
+        platforms: Sequence[str] = (),
+        limit: Sequence[str] = (),
+        force: bool = False,
+        build_args: Sequence[str] = (),
+        **rest: Any,
+    ) -> Request:
+        """A request from the words of a command line. Raises UsageError."""
+        return cls(
+            inventory=inventory,
+            selection=Selection(
+                images=tuple(images),
+                platforms=tuple(Platform.parse(name) for name in platforms),
+                limit=tuple(limit),
+                force=force,
+            ),
+            build_args=tuple(_build_arg(text) for text in build_args),
+            **rest,
+        )
+
+
+class Progress(StrEnum):
+    """How a run is shown while it goes on."""
+
+    PLAIN = "plain"  # a line per event and per line of a build
+    STEPS = "steps"  # the same without the lines of builds
+    RAWJSON = "rawjson"  # the events
+    QUIET = "quiet"  # nothing unless something went wrong
+
+
+def reader(progress: Progress, out: TextIO) -> tuple[Reader, ...]:
+    """The reader that shows a run on a stream."""
+    match progress:
+        case Progress.PLAIN:
+            return (PlainTerminal(out),)
+        case Progress.STEPS:
+            return (PlainTerminal(out, verbose=False),)
+        case Progress.RAWJSON:
+            return (JsonLines(out, logs=True),)
+        case Progress.QUIET:
+            return (FailureTerminal(out),)
+        case _:
+            assert_never(progress)
+
+
+def _build_arg(text: str) -> tuple[str, str]:
+    """``NAME=VALUE``, or ``NAME`` for the environment's value, as docker build takes it."""
+    name, equals, value = text.partition("=")
+    if not name:
+        raise UsageError(f"--build-arg {text!r} has no name", hint="write NAME=VALUE")
+    if not equals:
+        if name not in os.environ:
+            raise UsageError(
+                f"--build-arg {name} has no value, and no environment variable is named so",
+                hint=f"write {name}=VALUE",
+            )
+        value = os.environ[name]
+    return name, value
+
+
+# --- the commands -------------------------------------------------------------------------
+
+
+def init(path: Path, *, force: bool = False) -> list[str]:
+    """Write an inventory for this machine alone; says what it found. Raises UsageError."""
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already", hint="--force overwrites it")
+    images = inventory.find_images(path.parent)
+    try:
+        path.write_text(inventory.starter(images=images), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    if not images:
+        return [f"{path}: no Dockerfile found; name your images there", "then: fleet build"]
+    return [f"{path}: this machine builds {', '.join(images)}", "next: fleet build"]
+
+
+def build(request: Request, readers: Sequence[Reader]) -> ExitCode:
+    """Build, prove and publish what the inventory asks for; every event goes to the readers."""
+    began = time.monotonic()
+    fleet = load(request)
+    run = RunFolder.new_name()
+    with ExitStack() as stack:
+        locks = state_home() / "locks"
+        unlocked = stack.enter_context(
+            run_lock(locks, request.inventory, run=run, wait=request.wait)
+        )
+        folder = RunFolder.create(run)
+        events = stack.enter_context(folder.events.open("a", encoding="utf-8"))
+        emit = Tee(JsonLines(events), LogFiles(folder), *readers)
+        stack.callback(emit.close)
+        emit(
+            RunStarted(
+                run=folder.run,
+                version=__version__,
+                inventory=request.inventory,
+                command=request.command,
+                folder=folder.path,
+            )
+        )
+        for warning in filter(None, (unlocked, folder.warning)):
+            emit(Notice(message=warning))
+        code = ExitCode.FAILED
+        try:
+            with opened(fleet, request, emit) as workshop:
+                code = exit_code(workshop.build(folder))
+        except FleetError as error:
+            code = error.exit_code
+            emit(RunFailed(error=ErrorInfo.of(error)))
+            raise
+        finally:
+            spent = time.monotonic() - began
+            emit(RunFinished(run=folder.run, exit_code=int(code), seconds=spent))
+    return code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """What ``fleet plan`` tells: the plan, and what could not be asked."""
+
+    plan: Plan
+    reports: tuple[HostReport, ...]
+    registry_error: ErrorInfo | None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """3 where the registry, or every host that something must be built on, is silent."""
+        reached = any(report.facts for report in self.reports)
+        needed = any(job.kept is None for job in self.plan.jobs)
+        if self.registry_error is not None or (needed and not reached):
+            return ExitCode.UNREACHABLE
+        return ExitCode.OK
+
+
+def explain(request: Request) -> Explanation:
+    """Plan as ``build`` would, and build nothing; what does not answer is part of the answer."""
+    with opened(load(request), request) as workshop:
+        read = workshop.read()
+        reports = workshop.probe()
+        held, error = Held(), None
+        try:
+            held = workshop.resolve(read, reports)
+        except RegistryError as raised:
+            error = ErrorInfo.of(raised)
+        plan_ = workshop.plan(read, reports, held)
+        return Explanation(plan=plan_, reports=reports, registry_error=error)
+
+
+def probe(request: Request) -> tuple[HostReport, ...]:
+    """Probe the hosts of an inventory."""
+    fleet = load(request)
+    hosts = inventory.select_hosts(fleet, request.selection.limit)
+    with ExitStack() as stack:
+        return _probe(fleet, hosts, stack, _unheard)[0]
+
+
+def doctor(request: Request) -> tuple[Check, ...]:
+    """Look at the controller, the registry and every host."""
+    checks = [*examine_controller()]
+    try:
+        with opened(load(request), request) as workshop:
+            checks += examine_registry(workshop.registry, workshop.address)
+            for report in workshop.probe():
+                checks += examine_host(report)
+    except FleetError as error:
+        checks.append(fault("controller", "inventory", error))
+    return tuple(checks)
+
+
+def inspect(reference: str, *, plain_http: bool = False) -> PublishedIndex:
+    """Read an index and its members from its registry."""
+    parsed = Reference.parse(reference)
+    with _registry(CredentialStore(), [parsed.registry] if plain_http else []) as registry:
+        return registry.index(parsed)
+
+
+def verify(
+    names: Sequence[str], request: Request, *, run: bool, plain_http: bool = False
+) -> tuple[Verdict, ...]:
+    """Check published indexes, and with ``run`` run each on a host of every platform.
+
+    A name is an image of the inventory, meaning what its first tag holds, or any
+    reference.
+    """
+    if not run and not request.inventory.exists():
+        references = [Reference.parse(name) for name in names]
+        plain = [r.registry for r in references] if plain_http else []
+        with _registry(CredentialStore(), plain) as registry:
+            return tuple(examine(registry, reference) for reference in references)
+    fleet = load(request)
+    images = {image.name for image in fleet.images}
+    elsewhere = [Reference.parse(name).registry for name in names if name not in images]
+    with opened(fleet, request, plain_http=elsewhere if plain_http else ()) as workshop:
+        verdicts = [examine(workshop.registry, workshop.reference(name)) for name in names]
+        if not run:
+            return tuple(verdicts)
+        machines = workshop.machines(workshop.probe())
+        return tuple(try_out(v, machines, workshop.credentials) for v in verdicts)
+
+
+def load(request: Request) -> Inventory:
+    """The inventory, with what the command line says instead. Raises InventoryError."""
+    found = inventory.load(request.inventory, registry=request.registry, tags=request.tags)
+    asked = dict(request.build_args)
+    images = tuple(
+        replace(image, build_args=pairs({**dict(image.build_args), **asked}))
+        for image in found.images
+    )
+    return replace(found, images=images)
+
+
+def embedded_registry() -> EmbeddedRegistry:
+    """The registry that fleet runs itself, in this user's state folder."""
+    return EmbeddedRegistry(state_home() / "registry")
+
+
+def versions() -> dict[str, str]:
+    """The versions of fleet, Python and the libraries that matter."""
+    libraries = ("paramiko", "docker", "httpx", "typer", "tenacity", "pydantic")
+    found = {name: metadata.version(name) for name in libraries}
+    return {"fleet": __version__, "python": platform.python_version(), **found}
+
+
+def exit_code(result: RunResult) -> ExitCode:
+    """What the process ends with, given what became of a run."""
+    if any(outcome.status is Status.CANCELLED for outcome in result.outcomes):
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK if result.ok else ExitCode.FAILED
+
+
+def unreached(reports: Sequence[HostReport]) -> ExitCode:
+    """3 where a host could not be probed."""
+    return ExitCode.OK if all(report.facts for report in reports) else ExitCode.UNREACHABLE
+
+
+def _unheard(event: Event) -> None:
+    """For commands that make no record: their answer is what they return."""
+
+
+# --- the workshop: an inventory with its registry and its connections ---------------------
+
+
+@contextmanager
+def opened(
+    fleet: Inventory, request: Request, emit: Emit = _unheard, *, plain_http: Sequence[str] = ()
+) -> Iterator[Workshop]:
+    """Open an inventory: its registry (started, if it is fleet's own) and, later, its hosts.
+
+    ``plain_http`` names registries besides its own that are spoken to without TLS.
+
+    Everything that was opened is closed at the end; an embedded registry runs on.
+    """
+    if fleet.registry.embedded:
+        spec = replace(fleet.registry, address=embedded_registry().start(), plain_http=True)
+        fleet = replace(fleet, registry=spec)
+    address = fleet.registry.address or ""
+    credentials = CredentialStore(address)
+    with ExitStack() as stack:
+        own = [address] if fleet.registry.plain_http else []
+        registry = stack.enter_context(_registry(credentials, [*own, *plain_http]))
+        yield Workshop(fleet, request, registry, credentials, stack, emit)
+
+
+@contextmanager
+def _registry(credentials: CredentialStore, plain_http: Sequence[str]) -> Iterator[Registry]:
+    registry = Registry(credentials=credentials, plain_http=plain_http)
+    try:
+        yield registry
+    finally:
+        registry.close()
+
+
+class Workshop:
+    """An opened inventory. Each method is one verb of the main job."""
+
+    def __init__(
+        self,
+        fleet: Inventory,
+        request: Request,
+        registry: Registry,
+        credentials: CredentialStore,
+        stack: ExitStack,
+        emit: Emit,
+    ) -> None:
+        self.inventory = fleet
+        self.request = request
+        self.registry = registry
+        self.credentials = credentials
+        self._stack = stack
+        self._emit = emit
+        self._hosts: dict[str, Host] = {}
+        self._policy = Policy(attempts=request.retries + 1)
+        self._stop = threading.Event()
+
+    def build(self, folder: RunFolder) -> RunResult:
+        """The main job."""
+        recipes_ = self.read()
+        self._patiently(lambda: self.registry.ping(self.address))
+        reports: tuple[HostReport, ...] = ()
+        held = self.resolve(recipes_, reports) if self._platforms_stated() else None
+        if held is None or not self._nothing_to_do(recipes_, held):
+            reports = self.probe()
+            held = held or self.resolve(recipes_, reports)
+        plan_ = self.plan(recipes_, reports, held)
+        self.announce(plan_)
+        needed = any(job.kept is None for job in plan_.jobs)
+        if needed and not any(report.facts for report in reports):
+            raise NoHostLeft(
+                "no host could be reached, and there is something to build",
+                hint="`fleet doctor` looks at each of them",
+            )
+        return self.execute(plan_, reports, folder)
+
+    def _platforms_stated(self) -> bool:
+        """Whether what is wanted is known without asking the hosts what they are."""
+        if self.request.selection.limit:
+            return False  # whose platforms are meant is for probing to find out
+        images = inventory.select_images(self.inventory, self.request.selection.images)
+        return self.inventory.platforms is not None or all(image.platforms for image in images)
+
+    def _nothing_to_do(self, recipes_: Sequence[Recipe], held: Held) -> bool:
+        """Whether everything is there: a night where nothing changed connects to no host."""
+        return all(job.kept for job in self.plan(recipes_, (), held).jobs)
+
+    def read(self) -> tuple[Recipe, ...]:
+        """Read and understand the Dockerfiles. Raises RecipeError, UsageError."""
+        # What the command line names is looked at before anything is asked of anybody.
+        inventory.select_images(self.inventory, self.request.selection.images)
+        inventory.select_hosts(self.inventory, self.request.selection.limit)
+        prefix = self.inventory.registry.prefix
+        return recipes.read(
+            self.inventory.images,
+            platforms=self.inventory.platforms or CANDIDATES,
+            registry_name="/".join(filter(None, (self.address, prefix))),
+        )
+
+    def probe(self) -> tuple[HostReport, ...]:
+        """Probe the hosts that the command line does not exclude."""
+        hosts = inventory.select_hosts(self.inventory, self.request.selection.limit)
+        reports, self._hosts = _probe(self.inventory, hosts, self._stack, self._emit)
+        return reports
+
+    def resolve(self, recipes_: Sequence[Recipe], reports: Sequence[HostReport]) -> Held:
+        """Look up in registries what the plan must know. Raises RegistryError."""
+        return resolve(
+            registry=self.registry,
+            inventory=self.inventory,
+            recipes=recipes_,
+            reports=reports,
+            selection=self.request.selection,
+            repositories=self.repositories(),
+            pin=self.request.pin,
+            patiently=self._patiently,
+        )
+
+    def plan(self, recipes_: Sequence[Recipe], reports: Sequence[HostReport], held: Held) -> Plan:
+        """Decide what is done, and why."""
+        return plan.make_plan(
+            inventory=self.inventory,
+            recipes=recipes_,
+            reports=reports,
+            held=held,
+            selection=self.request.selection,
+        )
+
+    def execute(self, plan_: Plan, reports: Sequence[HostReport], folder: RunFolder) -> RunResult:
+        """Run the plan and publish what it makes."""
+        shop = Shop(
+            registry=self.registry,
+            credentials=self.credentials,
+            repositories=self.repositories(),
+            tags=self.inventory.tags,
+            provenance=Provenance.of(self.inventory.path.parent),
+            policy=self._policy,
+            emit=self._emit,
+            stop=self._stop,
+            no_cache=self.request.no_cache,
+            collect=not self.request.selection.force,
+        )
+        outcomes, indexes = execute(
+            plan_,
+            shop=shop,
+            machines=self.machines(reports),
+            log_path=folder.log,
+        )
+        return RunResult(run=folder.run, outcomes=outcomes, indexes=indexes)
+
+    def repositories(self) -> dict[str, Reference]:
+        """Every image's repository, without a tag."""
+        spec = self.inventory.registry
+        return {image.name: plan.repository(spec, image.name) for image in self.inventory.images}
+
+    def reference(self, name: str) -> Reference:
+        """What a name means: an image of the inventory under its first tag, or any reference."""
+        repository = self.repositories().get(name)
+        return repository.tagged(self.inventory.tags[0]) if repository else Reference.parse(name)
+
+    @property
+    def address(self) -> str:
+        """Where the registry answers, ``host[:port]``."""
+        address = self.inventory.registry.address
+        assert address is not None, "an opened inventory has a registry with an address"
+        return address
+
+    def machines(self, reports: Sequence[HostReport]) -> dict[str, Machine]:
+        """The hosts that answered, ready to take jobs."""
+        machines = {}
+        for report in reports:
+            if report.facts is None:
+                continue
+            host = self._hosts[report.spec.name]
+            engine = Engine(host, report.facts, write_tar=recipes.write_tar)
+            self._stack.callback(engine.close)
+            machines[report.spec.name] = Machine(
+                report=report, host=host, engine=engine, tunnelled=self._tunnelled()
+            )
+        return machines
+
+    def announce(self, plan_: Plan) -> None:
+        """Tell the readers what is planned."""
+        for job in plan_.jobs:
+            self._emit(
+                JobPlanned(job=job.id, action=job.action, reason=job.reason, hosts=job.hosts)
+            )
+        for warning in plan_.warnings:
+            self._emit(Notice(message=warning))
+
+    def _patiently(self, operation: Callable[[], T]) -> T:
+        """Ask a registry again where what it answers may pass."""
+
+        def before_wait(error: FleetError, wait: float) -> None:
+            self._emit(Notice(message=f"{error.message}; asked again in {wait:.0f} s"))
+
+        return retry(operation, policy=self._policy, stop=self._stop, before_wait=before_wait)
+
+    def _tunnelled(self) -> dict[str, Address]:
+        if not self.inventory.registry.tunnel:
+            return {}
+        parts = urlsplit(f"//{self.address}")
+        port = parts.port or (80 if self.inventory.registry.plain_http else 443)
+        return {self.address: (parts.hostname or "", port)}
+
+
+def _probe(
+    fleet: Inventory, specs: Sequence[HostSpec], stack: ExitStack, emit: Emit
+) -> tuple[tuple[HostReport, ...], dict[str, Host]]:
+    hosts = {}
+    for spec in specs:
+        host = connect(spec, ssh_config=fleet.ssh_config)
+        stack.callback(host.close)
+        hosts[spec.name] = host
+    reports = probe_all(
+        [(host.spec, host) for host in hosts.values()],
+        platforms=sorted({*CANDIDATES, *(fleet.platforms or ())}),
+        on_report=lambda report: emit(HostProbed(report=report)),
+    )
+    return reports, hosts

@@ -1,0 +1,277 @@
+"""The commands. Each parses, calls the app, prints, and ends with the app's exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleet.cli.options import (
+    BuildArgOption,
+    ForceOption,
+    Images,
+    InventoryOption,
+    JsonOption,
+    LimitOption,
+    PinOption,
+    PlainHttpOption,
+    PlatformOption,
+    RegistryOption,
+    TagOption,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEFAULT_INVENTORY = Path("inventory.yml")
+
+app = typer.Typer(
+    name="fleet",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Build multi-architecture container images natively, on real machines of each"
+    " architecture, over SSH, and publish them under one tag.",
+    epilog="Exit codes: 0 published or nothing to do, 1 a job or an index failed, 2 usage or"
+    " inventory, 3 no host or registry reached, 75 another run is at work, 130 interrupted.",
+)
+registry_app = typer.Typer(no_args_is_help=True, help="The registry that fleet runs itself.")
+app.add_typer(registry_app, name="registry")
+
+
+class ProgressChoice(StrEnum):
+    """How a run is shown."""
+
+    auto = "auto"
+    plain = "plain"
+    steps = "steps"
+    rawjson = "rawjson"
+    quiet = "quiet"
+
+
+@app.command()
+def init(
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write an inventory for this machine alone: its own engine, and fleet's own registry."""
+    from fleet import app as fleet
+
+    for line in fleet.init(inventory, force=force):
+        print(line)
+
+
+@app.command()
+def build(
+    images: Images = None,
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    limit: LimitOption = None,
+    platform: PlatformOption = None,
+    tag: TagOption = None,
+    registry: RegistryOption = None,
+    build_arg: BuildArgOption = None,
+    force: ForceOption = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Let engines use no layer that they have.")
+    ] = False,
+    pin: PinOption = True,
+    retries: Annotated[
+        int, typer.Option(min=0, help="How often a step that may pass is tried again.")
+    ] = 3,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for another run on this inventory to end.")
+    ] = False,
+    progress: Annotated[
+        ProgressChoice, typer.Option(envvar="FLEET_PROGRESS", help="How the run is shown.")
+    ] = ProgressChoice.auto,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Plan and explain; the same as `fleet plan`.")
+    ] = False,
+) -> None:
+    """Build, prove on its own architecture, and publish.
+
+    fleet build -- everything that is not there yet
+
+    fleet build orthanc --limit pi-1 -- one image on one host; other platforms stay
+    """
+    from fleet import app as fleet
+
+    request = fleet.Request.of(
+        inventory=inventory,
+        images=images or (),
+        platforms=platform or (),
+        limit=limit or (),
+        force=force,
+        build_args=build_arg or (),
+        registry=registry,
+        tags=tuple(tag or ()),
+        no_cache=no_cache,
+        pin=pin,
+        retries=retries,
+        wait=-1.0 if wait else 0.0,
+        command=tuple(sys.argv),
+    )
+    if dry_run:
+        _explain(request, as_json=False)
+        return
+    shown = ProgressChoice.plain if progress is ProgressChoice.auto else progress
+    code = fleet.build(request, fleet.reader(fleet.Progress(shown.value), sys.stdout))
+    raise typer.Exit(int(code))
+
+
+@app.command()
+def plan(
+    images: Images = None,
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    limit: LimitOption = None,
+    platform: PlatformOption = None,
+    tag: TagOption = None,
+    registry: RegistryOption = None,
+    build_arg: BuildArgOption = None,
+    force: ForceOption = False,
+    pin: PinOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a build would do, and why, and build nothing."""
+    from fleet import app as fleet
+
+    request = fleet.Request.of(
+        inventory=inventory,
+        images=images or (),
+        platforms=platform or (),
+        limit=limit or (),
+        force=force,
+        build_args=build_arg or (),
+        registry=registry,
+        tags=tuple(tag or ()),
+        pin=pin,
+    )
+    _explain(request, as_json=as_json)
+
+
+def _explain(request: Any, *, as_json: bool) -> None:
+    from fleet import app as fleet
+
+    explanation = fleet.explain(request)
+    _print(
+        explanation,
+        fleet.plan_text(explanation.plan, explanation.reports, explanation.registry_error),
+        as_json=as_json,
+    )
+    raise typer.Exit(int(explanation.exit_code))
+
+
+@app.command()
+def hosts(
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    limit: LimitOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Probe the hosts: what each is, and which platforms it is proven to execute."""
+    from fleet import app as fleet
+
+    reports = fleet.probe(fleet.Request.of(inventory=inventory, limit=limit or ()))
+    _print(reports, fleet.hosts_text(reports), as_json=as_json)
+    raise typer.Exit(int(fleet.unreached(reports)))
+
+
+@app.command()
+def doctor(
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    limit: LimitOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at controller, registry and every host, and say what is wrong and what mends it."""
+    from fleet import app as fleet
+
+    checks = fleet.doctor(fleet.Request.of(inventory=inventory, limit=limit or ()))
+    _print(checks, fleet.checks_text(checks), as_json=as_json)
+    raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+
+
+@app.command()
+def inspect(
+    reference: Annotated[str, typer.Argument(help="An image, as registry/name:tag.")],
+    plain_http: PlainHttpOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a published index: each member's platform, digest and size."""
+    from fleet import app as fleet
+
+    index = fleet.inspect(reference, plain_http=plain_http)
+    _print(index, fleet.index_text(index), as_json=as_json)
+
+
+@app.command()
+def verify(
+    images: Annotated[
+        list[str], typer.Argument(help="Images of the inventory, or any references.")
+    ],
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    limit: LimitOption = None,
+    run: Annotated[
+        bool, typer.Option("--run", help="Also run `arch` from it on a host of each platform.")
+    ] = False,
+    plain_http: PlainHttpOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check published indexes: every member resolves and is what the index says it is."""
+    from fleet import app as fleet
+
+    request = fleet.Request.of(inventory=inventory, limit=limit or ())
+    verdicts = fleet.verify(images, request, run=run, plain_http=plain_http)
+    lines = [line for verdict in verdicts for line in fleet.verdict_text(verdict)]
+    _print(verdicts, lines, as_json=as_json)
+    raise typer.Exit(0 if all(verdict.ok for verdict in verdicts) else 1)
+
+
+@registry_app.command("start")
+def registry_start() -> None:
+    """Start the embedded registry, if it does not run, and print its address."""
+    from fleet import app as fleet
+
+    print(fleet.embedded_registry().start())
+
+
+@registry_app.command("stop")
+def registry_stop() -> None:
+    """Stop the embedded registry; what it holds stays."""
+    from fleet import app as fleet
+
+    fleet.embedded_registry().stop()
+
+
+@registry_app.command("status")
+def registry_status(as_json: JsonOption = False) -> None:
+    """Say whether the embedded registry runs, where it listens and where it keeps its data."""
+    from fleet import app as fleet
+
+    status = fleet.embedded_registry().status()
+    told = fleet.to_json(status).items()
+    lines = [f"{name}: {value}" for name, value in told if value is not None]
+    _print(status, lines, as_json=as_json)
+
+
+@app.command()
+def version(as_json: JsonOption = False) -> None:
+    """Print the versions of fleet, Python and the libraries that matter."""
+    from fleet import app as fleet
+
+    versions = fleet.versions()
+    _print(versions, [f"{name} {value}" for name, value in versions.items()], as_json=as_json)
+
+
+def _print(value: object, lines: Iterable[str], *, as_json: bool) -> None:
+    if as_json:
+        from fleet import app as fleet
+
+        print(json.dumps(fleet.to_json(value), indent=2))
+        return
+    for line in lines:
+        print(line)

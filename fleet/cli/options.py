@@ -1,0 +1,83 @@
+"""The options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+InventoryOption = Annotated[
+    Path,
+    typer.Option(
+        "--inventory",
+        "-i",
+        envvar="FLEET_INVENTORY",
+        help="What is built, where, and where it goes.",
+        metavar="FILE",
+    ),
+]
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(help="Images by name or glob; all of them by default.", metavar="IMAGE"),
+]
+LimitOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        "-l",
+        envvar="FLEET_LIMIT",
+        help="Only these hosts: a name, a group, a glob, or !x to leave out. Repeatable.",
+        metavar="HOSTS",
+    ),
+]
+PlatformOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--platform",
+        "-p",
+        envvar="FLEET_PLATFORM",
+        help="Only these platforms, as linux/arm/v7. Repeatable.",
+        metavar="PLATFORM",
+    ),
+]
+TagOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tag",
+        "-t",
+        envvar="FLEET_TAG",
+        help="Tags instead of the inventory's. Repeatable.",
+        metavar="TAG",
+    ),
+]
+RegistryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--registry",
+        envvar="FLEET_REGISTRY",
+        help="A registry instead of the inventory's, with a path: registry.example.org/team.",
+        metavar="ADDRESS",
+    ),
+]
+BuildArgOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--build-arg",
+        help="NAME=VALUE, over the inventory's build_args. Repeatable.",
+        metavar="NAME=VALUE",
+    ),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Build even what the registry holds from the same inputs.")
+]
+PinOption = Annotated[
+    bool,
+    typer.Option(
+        "--pin/--no-pin", help="Build every platform on bases resolved once to their digests."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PlainHttpOption = Annotated[
+    bool, typer.Option("--plain-http", help="Speak http to the registry, without TLS.")
+]

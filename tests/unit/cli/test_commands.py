@@ -1,0 +1,112 @@
+"""The command line says what is wrong, in a sentence, with the right exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GOOD = "hosts: {here: {connection: local}}\nregistry: registry.example.org/team\n"
+
+
+def fleet(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fleet", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def write(folder: Path, text: str, dockerfiles: dict[str, str]) -> None:
+    (folder / "inventory.yml").write_text(text)
+    for name, dockerfile in dockerfiles.items():
+        (folder / "dockerfiles" / name).mkdir(parents=True)
+        (folder / "dockerfiles" / name / "Dockerfile").write_text(dockerfile)
+
+
+BAD = {
+    "no inventory": (None, {}, ["inventory.yml", "fleet init"]),
+    "YAML syntax": ("hosts: {a: [}\n", {}, ["inventory.yml:1:"]),
+    "misspelt key": (
+        "hosts: {a: {adress: x}}\nregistry: r.example.org\n",
+        {"a": "FROM scratch\n"},
+        ["inventory.yml:1:", "adress", "address"],
+    ),
+    "two hosts of one name": (
+        "hosts:\n  a: x\n  a: y\nregistry: r.example.org\n",
+        {"a": "FROM scratch\n"},
+        ["inventory.yml:3:3"],
+    ),
+    "bad tag": (GOOD + "tags: [-x]\n", {"a": "FROM scratch\n"}, ["inventory.yml:3:", "tag"]),
+    "undefined ARG": (GOOD, {"a": "FROM debian:$SUITE\n"}, ["Dockerfile:1:", "SUITE"]),
+    "cycle": (GOOD, {"a": "FROM b\n", "b": "FROM a\n"}, ["Dockerfile:1", "a", "b"]),
+    "no Dockerfile": (GOOD + "images: {a: {}}\n", {}, ["inventory.yml:3:", "a"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_message_and_exit_2(case: str, tmp_path: Path) -> None:
+    text, dockerfiles, words = BAD[case]
+    if text is not None:
+        write(tmp_path, text, dockerfiles)
+    done = fleet("plan", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert [word for word in words if word not in done.stderr] == []
+
+
+def test_a_tag_on_the_command_line_is_checked_as_well(tmp_path: Path) -> None:
+    write(tmp_path, GOOD, {"a": "FROM scratch\n"})
+    done = fleet("plan", "--tag", "no spaces", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no spaces" in done.stderr
+
+
+def test_an_unknown_image_is_named_with_the_nearest_one(tmp_path: Path) -> None:
+    write(tmp_path, GOOD, {"orthanc": "FROM scratch\n"})
+    done = fleet("plan", "orthnac", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "orthanc" in done.stderr
+
+
+def test_an_unknown_host_is_named_before_anything_is_asked(tmp_path: Path) -> None:
+    write(tmp_path, GOOD, {"orthanc": "FROM scratch\n"})
+    done = fleet("build", "--limit", "hree", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "here" in done.stderr
+
+
+def test_init_writes_an_inventory_that_loads_and_keeps_one_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    assert fleet("init", cwd=tmp_path).returncode == 0
+    before = (tmp_path / "inventory.yml").read_text()
+    again = fleet("init", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+    assert (tmp_path / "inventory.yml").read_text() == before
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['fleet', '--help']\n"
+        "from fleet.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'paramiko', 'fabric', 'docker', 'httpx', 'pydantic', 'rich', 'ruamel'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip() == "[]"
+    assert "build" in done.stdout
+
+
+def test_version_is_json_when_asked(tmp_path: Path) -> None:
+    done = fleet("version", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert '"fleet"' in done.stdout
