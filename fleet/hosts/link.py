@@ -90,11 +90,12 @@ class _Slots:
 
     sshd counts a session until it has cleaned up behind the channel, which may
     be after it has read the request for the next one. So a slot that is given
-    back is free only after a question that was asked later has been answered.
+    back is free only once sshd is known to have read that the channel is closed:
+    ``settle`` makes sure of that.
     """
 
-    def __init__(self, count: int, ask: Callable[[], object]) -> None:
-        self._ask = ask
+    def __init__(self, count: int, settle: Callable[[], object]) -> None:
+        self._settle = settle
         self._free = count
         self._spent = 0
         self._changed = threading.Condition()
@@ -107,7 +108,7 @@ class _Slots:
                     spent, self._spent = self._spent, 0
                     self._changed.release()
                     try:
-                        self._ask()
+                        self._settle()
                     finally:
                         self._changed.acquire()
                         self._free += spent
@@ -139,7 +140,7 @@ class Link:
         self._host = host
         self._rhythm = rhythm or Rhythm()
         self._limit = sessions
-        self._slots = _Slots(sessions, self._question)
+        self._slots = _Slots(sessions, self._settle)
         self._reason: str | None = None
         # paramiko keeps one answer to global requests per connection: one question at a time.
         self._asking = threading.Lock()
@@ -204,6 +205,16 @@ class Link:
         """Ask, and wait for the answer or the end of the connection."""
         with self._asking, contextlib.suppress(*BROKEN):
             self._transport.global_request("keepalive@openssh.com", wait=True)
+
+    def _settle(self) -> None:
+        """Wait until sshd has acted on the end of every channel that is closed here.
+
+        Where sshd closes a channel first, paramiko's reader marks it closed and only
+        then sends the answer. The reader that takes the reply to the first question
+        has sent it; the reply to the second proves that sshd has read it.
+        """
+        self._question()
+        self._question()
 
     def _watch(self) -> None:
         patience = self._rhythm.patience

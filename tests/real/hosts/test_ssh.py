@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from fleet.errors import (
@@ -544,6 +546,25 @@ def test_more_commands_than_the_limit_wait_for_their_turn(sshd: Sshd, opened: Op
         host.run(["true"], timeout=0.2)
     for stream in streams:
         stream.close()
+
+
+def test_a_slot_is_free_only_after_sshd_was_told_that_its_channel_is_closed(
+    sshd: Sshd, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where sshd closes a channel first, paramiko's reader answers, and has already called the
+    # channel closed: whoever sees that may be faster with the next words on the wire.
+    send = paramiko.Transport._send_user_message
+    close = 97  # SSH_MSG_CHANNEL_CLOSE, RFC 4250, section 4.1.2
+
+    def late(self: paramiko.Transport, message: paramiko.Message) -> None:
+        if threading.current_thread() is self and message.asbytes()[0] == close:
+            time.sleep(0.02)
+        send(self, message)
+
+    monkeypatch.setattr(paramiko.Transport, "_send_user_message", late)
+    host = opened(sshd(MaxSessions="2").host(sessions=2))
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(lambda _: host.run(["true"]).status, range(60))) == {0}
 
 
 # --- tunnels ------------------------------------------------------------------------------
