@@ -86,6 +86,23 @@ class HostLost(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostAway(Event):
+    """A host failed in a way that may pass: it is waited for, up to ``wait`` seconds."""
+
+    host: str
+    error: ErrorInfo
+    wait: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostBack(Event):
+    """A host that was away answers again, and takes jobs."""
+
+    host: str
+    seconds: float  # since it was found to be away
+
+
+@dataclass(frozen=True, kw_only=True)
 class Notice(Event):
     """Something that the operator should know and that stops nothing."""
 
@@ -141,6 +158,13 @@ class StepFinished(JobEvent):
     seconds: float
     ok: bool
     detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOrdered(JobEvent):
+    """A build is started on the host, or found there; ``key`` is the digest of its inputs."""
+
+    key: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from fleet.references import Reference
 LABEL_INPUTS = "io.xarch-fleet.inputs"
 LABEL_EMULATED = "io.xarch-fleet.emulated"
 LABEL_VERSION = "io.xarch-fleet.version"
+LABEL_PARTIAL = "io.xarch-fleet.partial"  # of an index: the platforms that a run could not renew
 
 Pairs = tuple[tuple[str, str], ...]  # a frozen mapping, sorted by key
 
@@ -101,7 +102,19 @@ class ImageSpec:
     target: str | None = None
     platforms: tuple[Platform, ...] | None = None  # None: the inventory's, else the hosts' own
     smoke: tuple[str, ...] | None = None  # a command that must exit 0 in the image
+    attempts: int | None = None  # how often a step is tried; None: as --retries says
+    allow_partial: bool = False  # publish the platforms that are whole where others failed
     location: Location | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a run bears before it gives up. Times in seconds, sizes in bytes; 0 is no limit."""
+
+    build: float = 6 * 3600.0  # for one build, from its start on its host
+    silence: float = 30 * 60.0  # for a build that prints nothing
+    host_wait: float = 5 * 60.0  # for a host that was lost and that no other stands in for
+    min_free: int = 1_000_000_000  # disk that a build finds on its host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +129,7 @@ class Inventory:
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     platforms: tuple[Platform, ...] | None = None
     ssh_config: Path | None = None  # instead of ~/.ssh/config
+    limits: Limits = Limits()
 
 
 # --- what is to be built ------------------------------------------------------------------
@@ -489,6 +503,18 @@ class Step(StrEnum):
     VERIFY = "verify"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A build that was begun on a host; ``key`` is its name there."""
+
+    job: JobId
+    host: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.job} on {self.host}"
+
+
 class Status(StrEnum):
     """How a job ended."""
 
@@ -529,6 +555,7 @@ class IndexOutcome:
     plan: IndexPlan
     published: tuple[PublishedIndex, ...] = ()  # one per tag
     unchanged: bool = False  # it stood already, byte for byte
+    lacking: tuple[Platform, ...] = ()  # that the run could not renew: a partial publication
     error: ErrorInfo | None = None
     reason: str = ""
 

@@ -18,6 +18,7 @@ from fleet.models import (
     HostSpec,
     ImageSpec,
     Inventory,
+    Limits,
     Location,
     RegistrySpec,
     pairs,
@@ -94,6 +95,7 @@ class _Making:
             groups=tuple(groups.items()),
             platforms=self._file.platforms,
             ssh_config=self._ssh_config(),
+            limits=Limits(**self._file.limits.model_dump()),
         )
 
     # --- places ---------------------------------------------------------------------------
@@ -309,6 +311,8 @@ class _Making:
             target=image.target,
             platforms=image.platforms,
             smoke=image.smoke,
+            attempts=image.attempts,
+            allow_partial=image.allow_partial,
             location=self._key_at(*key),
         )
 

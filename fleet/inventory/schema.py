@@ -27,8 +27,10 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from fleet.errors import UsageError
 from fleet.inventory import tree
 from fleet.inventory.addresses import Address, parse_address, parse_port, parse_registry
+from fleet.inventory.quantities import parse_duration, parse_size
 from fleet.inventory.suggest import did_you_mean
 from fleet.models import Connection, RegistrySpec
+from fleet.models import Limits as Bounds
 from fleet.platforms import Platform
 from fleet.references import check_repository, check_tag
 
@@ -36,6 +38,7 @@ _HOST_NAME = re.compile(r"\w[\w.:@%+-]*")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _WHOLE = re.compile(r"[0-9]{1,6}")
+DEFAULTS = Bounds()
 
 
 # --- texts --------------------------------------------------------------------------------
@@ -85,6 +88,12 @@ def _truth(text: str) -> bool:
 def _slots(text: str) -> int:
     if not _WHOLE.fullmatch(text) or int(text) < 1:
         raise UsageError(f"slots is a whole number from 1 on, not {text[:80]!r}")
+    return int(text)
+
+
+def _attempts(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,2}", text) or int(text) < 1:
+        raise UsageError(f"attempts is a whole number from 1 to 99, not {text[:80]!r}")
     return int(text)
 
 
@@ -179,6 +188,7 @@ def _as_emulate(value: object) -> object:
 
 
 Text = Annotated[str, _read(_line)]
+Duration = Annotated[float, _read(parse_duration)]
 Flag = Annotated[bool, _read(_truth)]
 HostName = Annotated[str, _read(_host_name)]
 ImageName = Annotated[str, _read(check_repository)]
@@ -252,6 +262,17 @@ class Image(Section):
     target: Annotated[str | None, _read(_stage)] = None
     platforms: Platforms | None = None
     smoke: Command | None = None
+    attempts: Annotated[int | None, _read(_attempts)] = None
+    allow_partial: Annotated[bool, _read(_truth)] = False
+
+
+class Limits(Section):
+    """What a run bears before it gives up."""
+
+    build: Duration = DEFAULTS.build
+    silence: Duration = DEFAULTS.silence
+    host_wait: Duration = DEFAULTS.host_wait
+    min_free: Annotated[int, _read(parse_size)] = DEFAULTS.min_free
 
 
 class File(Section):
@@ -266,6 +287,7 @@ class File(Section):
     hosts: dict[HostName, Host] = Field(default_factory=dict)
     groups: dict[HostName, Members] = Field(default_factory=dict)
     images: dict[ImageName, Image] | None = None
+    limits: Limits = Field(default_factory=Limits)
 
 
 # --- reading ------------------------------------------------------------------------------
@@ -348,6 +370,8 @@ def _section(path: Sequence[str | int]) -> type[Section]:
             return Image
         case ["registry"]:
             return Registry
+        case ["limits"]:
+            return Limits
         case _:
             return File
 

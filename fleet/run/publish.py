@@ -2,56 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from fleet.errors import FleetError
+from fleet.errors import FleetError, NotInRegistry
 from fleet.events import IndexStarted, Notice
-from fleet.models import ErrorInfo, IndexOutcome, IndexPlan, Outcome, PublishedImage
-from fleet.registry import publish
+from fleet.models import (
+    LABEL_PARTIAL,
+    ErrorInfo,
+    IndexOutcome,
+    IndexPlan,
+    Outcome,
+    PublishedImage,
+    pairs,
+)
+from fleet.platforms import Platform
+from fleet.registry import Publication, publish
 from fleet.run.defects import defect
 from fleet.run.job import Shop
 from fleet.run.labels import index_annotations
 from fleet.run.retry import retry
 
 
-def put_index(index: IndexPlan, outcomes: Sequence[Outcome], *, shop: Shop) -> IndexOutcome:
+def put_index(
+    index: IndexPlan, outcomes: Sequence[Outcome], *, shop: Shop, partial: bool = False
+) -> IndexOutcome:
     """Put an index under its tags if every member is there, and verify it.
+
+    With ``partial``, what is there is put, with those of the missing platforms that
+    the standing index has, as it has them; the annotation names what is missing.
 
     Never raises: a failure is an outcome, and leaves what stands under the tags.
     """
     missing = [outcome for outcome in outcomes if not outcome.good]
-    if missing:
+    if missing and not (partial and any(outcome.good for outcome in outcomes)):
         why = "; ".join(f"{o.id.platform} {o.status}: {o.reason}" for o in missing)
         return _refused(index, "IndexNotWhole", f"not every platform is there: {why}")
     if shop.stop.is_set():
         return _refused(index, "Interrupted", "interrupted before it was published")
     shop.emit(IndexStarted(plan=index))
     try:
-        return _put(index, [o.image for o in outcomes if o.image is not None], shop)
+        members = [o.image for o in outcomes if o.good and o.image is not None]
+        return _put(index, members, tuple(o.id.platform for o in missing), shop)
     except FleetError as error:
         return _failed(index, ErrorInfo.of(error))
     except Exception as error:  # noqa: BLE001 - a defect of fleet's costs one index, not the run
         return _failed(index, defect(error))
 
 
-def _put(index: IndexPlan, members: Sequence[PublishedImage], shop: Shop) -> IndexOutcome:
+def _put(
+    index: IndexPlan,
+    members: Sequence[PublishedImage],
+    lacking: tuple[Platform, ...],
+    shop: Shop,
+) -> IndexOutcome:
     def before_wait(error: FleetError, wait: float) -> None:
         shop.emit(Notice(message=f"{index.repository}: again in {wait:.0f} s: {error.message}"))
 
-    done = retry(
-        lambda: publish(
+    def attempt() -> Publication:
+        carried = (*index.carried, *_standing(index, lacking, shop))
+        said = index_annotations([*members, *carried])
+        if lacking:
+            said = pairs({**dict(said), LABEL_PARTIAL: ",".join(map(str, sorted(lacking)))})
+        return publish(
             shop.registry,
             repository=index.repository,
             tags=index.tags,
             members=members,
-            carried=index.carried,
-            annotations=index_annotations([*members, *index.carried]),
-        ),
+            carried=carried,
+            annotations=said,
+        )
+
+    done = retry(
+        attempt,
         policy=shop.policy,
         stop=shop.stop,
         before_wait=before_wait,
     )
-    return IndexOutcome(plan=index, published=done.indexes, unchanged=done.unchanged)
+    return IndexOutcome(
+        plan=index, published=done.indexes, unchanged=done.unchanged, lacking=lacking
+    )
+
+
+def _standing(
+    index: IndexPlan, platforms: Collection[Platform], shop: Shop
+) -> tuple[PublishedImage, ...]:
+    """The members of the index that stands now, for platforms that this run could not renew."""
+    if not platforms:
+        return ()
+    try:
+        standing = shop.registry.index(index.repository.tagged(index.tags[0]))
+    except NotInRegistry:
+        return ()
+    return tuple(member for member in standing.members if member.platform in platforms)
 
 
 def _refused(index: IndexPlan, kind: str, message: str) -> IndexOutcome:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fleet.engine import BuildOrder, BuiltImage
+from fleet.engine import BuildOrder, BuiltImage, Pruned
 from fleet.errors import ConnectionLost, NotInRegistry
 from fleet.events import Event, to_json
 from fleet.models import (
@@ -23,6 +23,7 @@ from fleet.models import (
     HostReport,
     IndexOutcome,
     JobId,
+    Limits,
     Outcome,
     Plan,
     PublishedImage,
@@ -87,6 +88,9 @@ class StandInRegistry:
             annotations=pairs(told.get("annotations", {})),
         )
 
+    def ping(self, registry: str) -> None:
+        self.stage.happens("ping")
+
     def put_manifest(self, reference: Reference, body: bytes, media_type: str) -> str:
         self.stage.happens("stitch", image=reference.repository.split("/")[-1])
         self.puts.append(str(reference))
@@ -137,6 +141,21 @@ class StandInEngine:
     def sync(self, context: Any) -> bool:
         self._happens("sync", image=context.root.name)
         return True
+
+    def free(self) -> int:
+        self._happens("room")
+        return self.stage.free
+
+    def prune(self, age: float) -> Pruned:
+        self._happens("prune")
+        return Pruned(orders=("{}",), contexts=2, freed=3_000_000)
+
+    def answer(self) -> None:
+        self._happens("answer")
+
+    def cancel(self, key: str) -> None:
+        self._happens("cancel")
+        self.stage.cancelled.append((self.name, key))
 
     def pull(self, reference: Reference, platform: Platform, who: Credentials | None) -> None:
         self.stage.pulled.append(str(reference))
@@ -189,6 +208,10 @@ class Stage:
     orders: dict[JobId, BuildOrder] = field(default_factory=dict)
     pulled: list[str] = field(default_factory=list)
     shown: list[Credentials | None] = field(default_factory=list)
+    cancelled: list[tuple[str, str]] = field(default_factory=list)
+    free: int = 1 << 40
+    limits: Limits = field(default_factory=Limits)
+    allow_partial: bool = False
 
     def __post_init__(self) -> None:
         self.registry = StandInRegistry(self)
@@ -280,6 +303,8 @@ class Stage:
             policy=self.policy,
             emit=emit,
             stop=self.stop,
+            limits=self.limits,
+            allow_partial=self.allow_partial,
         )
 
     def machine(self, report: HostReport) -> Machine:
