@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from fleet.errors import FleetError
 from fleet.events import IndexStarted, Notice
 from fleet.models import ErrorInfo, IndexOutcome, IndexPlan, Outcome, PublishedImage
+from fleet.plan import arch_reference
 from fleet.registry import publish
 from fleet.run.defects import defect
 from fleet.run.job import Shop
-from fleet.run.labels import index_annotations
+from fleet.run.labels import differing_sources, index_annotations, with_annotations
 from fleet.run.retry import retry
 
 
@@ -26,8 +28,11 @@ def put_index(index: IndexPlan, outcomes: Sequence[Outcome], *, shop: Shop) -> I
     if shop.stop.is_set():
         return _refused(index, "Interrupted", "interrupted before it was published")
     shop.emit(IndexStarted(plan=index))
+    members = [outcome.image for outcome in outcomes if outcome.image is not None]
+    if index.carried and (differ := differing_sources([*members, *index.carried])):
+        shop.emit(Notice(message=f"{index.image}: {differ}"))
     try:
-        return _put(index, [o.image for o in outcomes if o.image is not None], shop)
+        return _put(index, members, shop)
     except FleetError as error:
         return _failed(index, ErrorInfo.of(error))
     except Exception as error:  # noqa: BLE001 - a defect of fleet's costs one index, not the run
@@ -45,7 +50,9 @@ def _put(index: IndexPlan, members: Sequence[PublishedImage], shop: Shop) -> Ind
             tags=index.tags,
             members=members,
             carried=index.carried,
-            annotations=index_annotations([*members, *index.carried]),
+            describe=with_annotations,
+            annotations=index_annotations,
+            arch_name=partial(arch_reference, index.repository),
         ),
         policy=shop.policy,
         stop=shop.stop,

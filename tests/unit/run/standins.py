@@ -275,7 +275,7 @@ class Stage:
                 recipe.image.name: repository(REGISTRY, recipe.image.name)
                 for recipe in self.fleet.recipes
             },
-            tags=self.fleet.tags,
+            tags={recipe.image.name: self.fleet.tags for recipe in self.fleet.recipes},
             provenance=self.provenance,
             policy=self.policy,
             emit=emit,
