@@ -21,6 +21,7 @@ from typing import Any, TextIO, TypeVar, assert_never
 from urllib.parse import urlsplit
 
 from fleet import __version__, inventory, plan, recipes
+from fleet.durations import parse_duration
 from fleet.engine import Engine
 from fleet.errors import ExitCode, FleetError, NoHostLeft, RegistryError, UsageError
 from fleet.events import (
@@ -63,6 +64,7 @@ from fleet.record import (
     Tee,
     state_home,
 )
+from fleet.record.contexts import ContextMemory
 from fleet.record.tables import checks_text, hosts_text, index_text, plan_text, verdict_text
 from fleet.record.tee import Reader
 from fleet.references import Reference
@@ -79,7 +81,7 @@ from fleet.run.execute import execute
 from fleet.run.job import Shop
 from fleet.run.lock import run_lock
 from fleet.run.machine import Address, Machine
-from fleet.run.provenance import Provenance
+from fleet.run.provenance import Provenance, moment_of
 from fleet.run.resolve import resolve
 from fleet.run.retry import Policy, retry
 
@@ -140,6 +142,7 @@ class Request:
         platforms: Sequence[str] = (),
         limit: Sequence[str] = (),
         force: bool = False,
+        max_age: str | None = None,
         build_args: Sequence[str] = (),
         **rest: Any,
     ) -> Request:
@@ -151,6 +154,7 @@ class Request:
                 platforms=tuple(Platform.parse(name) for name in platforms),
                 limit=tuple(limit),
                 force=force,
+                oldest=None if max_age is None else time.time() - parse_duration(max_age),
             ),
             build_args=tuple(_build_arg(text) for text in build_args),
             **rest,
@@ -340,8 +344,13 @@ def load(request: Request) -> Inventory:
     """The inventory, with what the command line says instead. Raises InventoryError."""
     found = inventory.load(request.inventory, registry=request.registry, tags=request.tags)
     asked = dict(request.build_args)
+    moment = moment_of(found.path.parent, found.tags)
     images = tuple(
-        replace(image, build_args=pairs({**dict(image.build_args), **asked}))
+        replace(
+            image,
+            build_args=pairs({**dict(image.build_args), **asked}),
+            tags=plan.fill_tags(found.tags, {**moment, "version": image.version or ""}),
+        )
         for image in found.images
     )
     return replace(found, images=images)
@@ -427,6 +436,7 @@ class Workshop:
         self._stack = stack
         self._emit = emit
         self._hosts: dict[str, Host] = {}
+        self._contexts = ContextMemory(state_home() / "contexts")
         self._policy = Policy(attempts=request.retries + 1)
         self._stop = threading.Event()
 
@@ -447,6 +457,8 @@ class Workshop:
                 "no host could be reached, and there is something to build",
                 hint="`fleet doctor` looks at each of them",
             )
+        for job in plan_.to_build:
+            self._contexts.remember(job.recipe.context)
         return self.execute(plan_, reports, folder)
 
     def _platforms_stated(self) -> bool:
@@ -480,7 +492,7 @@ class Workshop:
 
     def resolve(self, recipes_: Sequence[Recipe], reports: Sequence[HostReport]) -> Held:
         """Look up in registries what the plan must know. Raises RegistryError."""
-        return resolve(
+        held = resolve(
             registry=self.registry,
             inventory=self.inventory,
             recipes=recipes_,
@@ -490,6 +502,9 @@ class Workshop:
             pin=self.request.pin,
             patiently=self._patiently,
         )
+        before = {plan.context_before(image) for image in held.images.values()} - {None}
+        recalled = {digest: self._contexts.recall(digest) for digest in before if digest}
+        return replace(held, contexts={d: files for d, files in recalled.items() if files})
 
     def plan(self, recipes_: Sequence[Recipe], reports: Sequence[HostReport], held: Held) -> Plan:
         """Decide what is done, and why."""
@@ -507,7 +522,11 @@ class Workshop:
             registry=self.registry,
             credentials=self.credentials,
             repositories=self.repositories(),
-            tags=self.inventory.tags,
+            tags={
+                image.name: plan.image_tags(self.inventory, image)
+                for image in self.inventory.images
+            },
+            record_host=self.inventory.record_host,
             provenance=Provenance.of(self.inventory.path.parent),
             policy=self._policy,
             emit=self._emit,
@@ -530,8 +549,11 @@ class Workshop:
 
     def reference(self, name: str) -> Reference:
         """What a name means: an image of the inventory under its first tag, or any reference."""
-        repository = self.repositories().get(name)
-        return repository.tagged(self.inventory.tags[0]) if repository else Reference.parse(name)
+        for image in self.inventory.images:
+            if image.name == name:
+                tag = plan.image_tags(self.inventory, image)[0]
+                return plan.repository(self.inventory.registry, name).tagged(tag)
+        return Reference.parse(name)
 
     @property
     def address(self) -> str:

@@ -6,6 +6,7 @@
     ├── UsageError                  2   the command line asks for what cannot be
     │   ├── InvalidReference        2   an image name, tag or digest is malformed
     │   ├── InvalidPlatform         2   a platform is malformed
+    │   ├── InvalidDuration         2   a length of time is malformed
     │   └── ProblemsError           2   several problems of one kind of file at once
     │       ├── InventoryError      2   those of an inventory
     │       └── RecipeError         2   those of the Dockerfiles
@@ -103,6 +104,10 @@ class InvalidReference(UsageError):
 
 class InvalidPlatform(UsageError):
     """A platform is malformed."""
+
+
+class InvalidDuration(UsageError):
+    """A length of time is malformed."""
 
 
 @dataclass(frozen=True, kw_only=True)

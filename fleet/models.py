@@ -20,9 +20,11 @@ from fleet.references import Reference
 # The labels and annotations of fleet's own. The `architecture` label and the
 # org.opencontainers.image.* labels carry the rest.
 LABEL_INPUTS = "io.xarch-fleet.inputs"
+LABEL_PARTS = "io.xarch-fleet.inputs.parts"  # the text that the former is the digest of
 LABEL_EMULATED = "io.xarch-fleet.emulated"
 LABEL_VERSION = "io.xarch-fleet.version"
 LABEL_PARTIAL = "io.xarch-fleet.partial"  # of an index: the platforms that a run could not renew
+LABEL_HOST = "io.xarch-fleet.host"
 
 Pairs = tuple[tuple[str, str], ...]  # a frozen mapping, sorted by key
 
@@ -104,6 +106,8 @@ class ImageSpec:
     smoke: tuple[str, ...] | None = None  # a command that must exit 0 in the image
     attempts: int | None = None  # how often a step is tried; None: as --retries says
     allow_partial: bool = False  # publish the platforms that are whole where others failed
+    version: str | None = None  # what `{version}` in a tag stands for, and a label says
+    tags: tuple[str, ...] = ()  # filled in; the first is where the registry is asked
     location: Location | None = None
 
 
@@ -119,7 +123,11 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """One file: what is built, where, and where it goes. Hosts and images in file order."""
+    """One file: what is built, where, and where it goes. Hosts and images in file order.
+
+    ``tags`` may hold placeholders; those of an image are filled in. ``record_host``
+    has images say on which host they were built.
+    """
 
     path: Path
     registry: RegistrySpec
@@ -130,6 +138,7 @@ class Inventory:
     platforms: tuple[Platform, ...] | None = None
     ssh_config: Path | None = None  # instead of ~/.ssh/config
     limits: Limits = Limits()
+    record_host: bool = False
 
 
 # --- what is to be built ------------------------------------------------------------------
@@ -141,11 +150,14 @@ class BaseUse:
 
     ``written`` is the reference with its ARGs expanded. ``parent`` names the
     image of this fleet that it means; it is None for an image from elsewhere.
+    ``foundation`` marks the one that the image itself stands on, whose layers are
+    its lowest; an image made FROM scratch has none.
     """
 
     written: str
     line: int
     parent: str | None = None
+    foundation: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,6 +350,11 @@ class PublishedImage:
         """The inputs digest of the job that made it, where fleet made it."""
         return dict(self.labels).get(LABEL_INPUTS)
 
+    @property
+    def parts(self) -> str | None:
+        """The text of those inputs, as ``plan.inputs`` writes it."""
+        return dict(self.labels).get(LABEL_PARTS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedIndex:
@@ -363,12 +380,14 @@ class Held:
 
     ``bases`` maps an external reference as a Dockerfile writes it, on a
     platform, to that platform's manifest by digest. ``images`` are the arch
-    tags of this fleet's images, ``indexes`` the first tag of each.
+    tags of this fleet's images, ``indexes`` the first tag of each. ``contexts``
+    are the files of build contexts that this controller remembers, by digest.
     """
 
     bases: Mapping[tuple[str, Platform], Reference] = field(default_factory=dict)
     images: Mapping[JobId, PublishedImage] = field(default_factory=dict)
     indexes: Mapping[str, PublishedIndex] = field(default_factory=dict)
+    contexts: Mapping[str, tuple[ContextFile, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -419,6 +438,7 @@ class Job:
     hosts: tuple[str, ...]  # that may take it, in inventory order
     parents: tuple[JobId, ...]
     pins: Pairs  # external reference as written -> the same by digest
+    anew: bool = False  # no cache and no earlier build of the same inputs is to be used
     kept: PublishedImage | None = None  # with Action.KEEP: what the registry holds
 
 
@@ -458,12 +478,17 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What a command line narrows an inventory to. Empty means everything."""
+    """What a command line narrows an inventory to. Empty means everything.
+
+    An image that was made before ``oldest`` (seconds since the epoch) is built
+    anew, and none of its layers is taken from a cache.
+    """
 
     images: tuple[str, ...] = ()
     platforms: tuple[Platform, ...] = ()
     limit: tuple[str, ...] = ()  # host, group, glob or `!x`, in the order given
     force: bool = False
+    oldest: float | None = None
 
 
 # --- what became of it --------------------------------------------------------------------

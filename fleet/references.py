@@ -8,6 +8,7 @@ without one the registry is Docker Hub, where one-word names live in ``library/`
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fleet.errors import InvalidReference
@@ -32,6 +33,40 @@ def check_tag(tag: str) -> str:
             hint="a tag is 1 to 128 of A-Z a-z 0-9 _ . - and does not start with . or -",
         )
     return tag
+
+
+# What a tag may leave open: the image's version, the day (UTC), the commit of the sources.
+PLACEHOLDERS = ("version", "date", "git_sha")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+
+def check_tag_template(text: str) -> str:
+    """Give back a tag that may hold ``{version}``, ``{date}`` or ``{git_sha}``.
+
+    Raises InvalidReference.
+    """
+    for name in placeholders(text):
+        if name not in PLACEHOLDERS:
+            raise InvalidReference(
+                f"{text!r} holds {{{name}}}, which stands for nothing",
+                hint=f"a tag may hold {', '.join(f'{{{known}}}' for known in PLACEHOLDERS)}",
+            )
+    check_tag(_PLACEHOLDER.sub("0", text))
+    return text
+
+
+def placeholders(template: str) -> tuple[str, ...]:
+    """What a tag leaves open, by name."""
+    return tuple(_PLACEHOLDER.findall(template))
+
+
+def fill_tag(template: str, values: Mapping[str, str]) -> str:
+    """A tag with what it leaves open filled in. Raises InvalidReference, KeyError."""
+    tag = _PLACEHOLDER.sub(lambda match: values[match[1]], template)
+    try:
+        return check_tag(tag)
+    except InvalidReference as error:
+        raise InvalidReference(f"{template}: {error.message}", hint=error.hint) from None
 
 
 def check_digest(digest: str) -> str:

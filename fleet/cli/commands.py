@@ -17,6 +17,7 @@ from fleet.cli.options import (
     InventoryOption,
     JsonOption,
     LimitOption,
+    MaxAgeOption,
     PinOption,
     PlainHttpOption,
     PlatformOption,
@@ -77,6 +78,7 @@ def build(
     registry: RegistryOption = None,
     build_arg: BuildArgOption = None,
     force: ForceOption = False,
+    max_age: MaxAgeOption = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Let engines use no layer that they have.")
     ] = False,
@@ -108,6 +110,7 @@ def build(
         platforms=platform or (),
         limit=limit or (),
         force=force,
+        max_age=max_age,
         build_args=build_arg or (),
         registry=registry,
         tags=tuple(tag or ()),
@@ -135,6 +138,7 @@ def plan(
     registry: RegistryOption = None,
     build_arg: BuildArgOption = None,
     force: ForceOption = False,
+    max_age: MaxAgeOption = None,
     pin: PinOption = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -147,6 +151,7 @@ def plan(
         platforms=platform or (),
         limit=limit or (),
         force=force,
+        max_age=max_age,
         build_args=build_arg or (),
         registry=registry,
         tags=tuple(tag or ()),

@@ -71,6 +71,15 @@ BuildArgOption = Annotated[
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Build even what the registry holds from the same inputs.")
 ]
+MaxAgeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-age",
+        envvar="FLEET_MAX_AGE",
+        help="Build anew, without any cache, what is older: 7d, 12h.",
+        metavar="TIME",
+    ),
+]
 PinOption = Annotated[
     bool,
     typer.Option(

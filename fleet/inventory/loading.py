@@ -24,7 +24,7 @@ from fleet.models import (
     pairs,
 )
 from fleet.platforms import Platform
-from fleet.references import check_repository, check_tag
+from fleet.references import check_repository, check_tag_template, placeholders
 
 DEFAULT_NAME = "inventory.yml"
 
@@ -38,13 +38,13 @@ def load(path: Path, *, registry: str | None = None, tags: tuple[str, ...] = ())
     """
     instead = None if registry is None else _registry_option(registry)
     for tag in tags:
-        check_tag(tag)
+        check_tag_template(tag)
     problems = tree.Problems()
     native = native_tree(path, problems)
     file, bad = schema.read(native, problems)
-    inventory = _Making(path, native, file, bad, problems).inventory(instead)
+    inventory = _Making(path, native, file, bad, problems).inventory(instead, tags)
     problems.raise_if_any()
-    return replace(inventory, tags=tuple(dict.fromkeys(tags))) if tags else inventory
+    return inventory
 
 
 def _registry_option(text: str) -> RegistrySpec:
@@ -74,7 +74,7 @@ class _Making:
         self._bad = bad
         self._problems = problems
 
-    def inventory(self, registry: RegistrySpec | None) -> Inventory:
+    def inventory(self, registry: RegistrySpec | None, tags: tuple[str, ...]) -> Inventory:
         names = tuple(self._names("hosts"))
         groups = self._groups(names)
         written = self._registry()
@@ -86,17 +86,31 @@ class _Making:
             )
         if not names and not self._is_bad("hosts"):
             self._problems.add(self._at("hosts"), "no hosts: `hosts` names the machines that build")
+        tags = tuple(dict.fromkeys(tags)) or self._file.tags
+        images = tuple(self._images())
+        self._check_versions(images, tags)
         return Inventory(
             path=self._path,
             registry=registry or written or RegistrySpec(address=None),
-            tags=self._file.tags,
+            tags=tags,
             hosts=tuple(self._host(name, host, groups) for name, host in self._file.hosts.items()),
-            images=tuple(self._images()),
+            images=images,
             groups=tuple(groups.items()),
             platforms=self._file.platforms,
             ssh_config=self._ssh_config(),
             limits=Limits(**self._file.limits.model_dump()),
+            record_host=self._file.record_host,
         )
+
+    def _check_versions(self, images: tuple[ImageSpec, ...], tags: tuple[str, ...]) -> None:
+        """A tag that names the version needs one of every image."""
+        wanting = [tag for tag in tags if "version" in placeholders(tag)]
+        for image in images if wanting else ():
+            if image.version is None and image.location is not None:
+                self._problems.add(
+                    image.location,
+                    f"{image.name} lacks a `version:`, which the tag {wanting[0]!r} names",
+                )
 
     # --- places ---------------------------------------------------------------------------
 
@@ -313,6 +327,7 @@ class _Making:
             smoke=image.smoke,
             attempts=image.attempts,
             allow_partial=image.allow_partial,
+            version=image.version,
             location=self._key_at(*key),
         )
 
@@ -347,7 +362,9 @@ class _Making:
                 )
                 continue
             context = folder / name
-            yield ImageSpec(name=name, context=context, dockerfile=context / "Dockerfile")
+            yield ImageSpec(
+                name=name, context=context, dockerfile=context / "Dockerfile", location=at
+            )
 
 
 def image_folders(folder: Path) -> list[str]:

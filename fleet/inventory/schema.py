@@ -32,7 +32,7 @@ from fleet.inventory.suggest import did_you_mean
 from fleet.models import Connection, RegistrySpec
 from fleet.models import Limits as Bounds
 from fleet.platforms import Platform
-from fleet.references import check_repository, check_tag
+from fleet.references import check_repository, check_tag_template
 
 _HOST_NAME = re.compile(r"\w[\w.:@%+-]*")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -149,11 +149,6 @@ def _value(value: object) -> str:
     return value
 
 
-# `{version}`, `{date}` and `{git_sha}` in tags are read here once they are filled in elsewhere.
-def _tag(text: str) -> str:
-    return check_tag(text)
-
-
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -195,7 +190,9 @@ ImageName = Annotated[str, _read(check_repository)]
 APlatform = Annotated[Platform, _read(Platform.parse)]
 Platforms = Annotated[tuple[APlatform, ...], BeforeValidator(_as_list), AfterValidator(_each_once)]
 Tags = Annotated[
-    tuple[Annotated[str, _read(_tag)], ...], BeforeValidator(_as_list), AfterValidator(_each_once)
+    tuple[Annotated[str, _read(check_tag_template)], ...],
+    BeforeValidator(_as_list),
+    AfterValidator(_each_once),
 ]
 Emulate = Annotated[tuple[APlatform, ...] | None, BeforeValidator(_as_emulate)]
 Value = Annotated[str, PlainValidator(_value)]
@@ -264,6 +261,7 @@ class Image(Section):
     smoke: Command | None = None
     attempts: Annotated[int | None, _read(_attempts)] = None
     allow_partial: Annotated[bool, _read(_truth)] = False
+    version: Text | None = None
 
 
 class Limits(Section):
@@ -284,6 +282,7 @@ class File(Section):
     dockerfiles: Text = "dockerfiles"
     ssh_config: Annotated[str | None, _read(_line)] = None
     state: Annotated[str, _read(_state)] = "~/.cache/fleet"
+    record_host: Flag = False
     hosts: dict[HostName, Host] = Field(default_factory=dict)
     groups: dict[HostName, Members] = Field(default_factory=dict)
     images: dict[ImageName, Image] | None = None

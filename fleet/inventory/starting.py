@@ -21,7 +21,7 @@ _TEXT = Template("""\
 registry: embedded
 # registry: registry.example.org/team     # or http://host:5000/team for one without TLS
 
-# tags: [latest]                          # of what is published
+# tags: [latest, "{date}"]                # of what is published; also {version}, {git_sha}
 # platforms: [linux/amd64, linux/arm64]   # wanted of every image; default: each host's own
 # ssh_config: ssh_config                  # instead of ~/.ssh/config
 # state: ~/.cache/fleet                   # fleet's folder on the hosts
@@ -51,6 +51,7 @@ $images
   #   build_args: {VERSION: "1.10"}
   #   target: runtime                     # a stage of the Dockerfile; default: the last
   #   platforms: [linux/amd64]
+  #   version: "1.10"                     # what {version} in tags stands for
   #   smoke: [tool, --version]            # must succeed in the image before it is published
 """)
 

@@ -6,15 +6,20 @@ in whatever order they come.
 
 from __future__ import annotations
 
-from fleet.plan.inputs import FORMAT, inputs_digest, pinned_bases
-from fleet.plan.names import arch_reference, repository
+from fleet.plan.changes import context_before
+from fleet.plan.inputs import FORMAT, Inputs, inputs_of, pinned_bases
+from fleet.plan.names import arch_reference, fill_tags, image_tags, repository
 from fleet.plan.planner import make_plan, possible_jobs
 from fleet.plan.weights import remaining
 
 __all__ = [
     "FORMAT",
+    "Inputs",
     "arch_reference",
-    "inputs_digest",
+    "context_before",
+    "fill_tags",
+    "image_tags",
+    "inputs_of",
     "make_plan",
     "pinned_bases",
     "possible_jobs",

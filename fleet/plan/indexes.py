@@ -15,7 +15,7 @@ from fleet.models import (
     Recipe,
     Selection,
 )
-from fleet.plan.names import check_tags, repository
+from fleet.plan.names import check_tags, image_tags, repository
 from fleet.plan.scope import Scope, states_platforms
 from fleet.platforms import Platform
 
@@ -28,7 +28,6 @@ def plan_indexes(
     scope: Scope,
     held: Held,
     selection: Selection,
-    tags: tuple[str, ...],
 ) -> tuple[tuple[IndexPlan, ...], tuple[str, ...]]:
     """The indexes, in inventory order, with warnings about what they lose, lack or keep.
 
@@ -56,6 +55,7 @@ def plan_indexes(
             narrowed=bool(selection.limit),
         )
         warnings += said
+        tags = image_tags(inventory, recipes[name].image)
         check_tags(tags, here, present.union(scope.wanted[name]))
         indexes.append(
             IndexPlan(

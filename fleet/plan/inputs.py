@@ -1,18 +1,19 @@
-"""The inputs digest: everything that decides what a job makes, as one digest.
+"""The inputs of a job: everything that decides what it makes, and one digest of it all.
 
-An image carries it as the label ``io.xarch-fleet.inputs``. A job whose digest is
-that of the image that the registry holds is not built again, whichever
-controller asks.
+An image carries both as labels: ``io.xarch-fleet.inputs``, the digest, and
+``io.xarch-fleet.inputs.parts``, the JSON text that it is the SHA-256 of. A job
+whose digest is that of the image that the registry holds is not built again,
+whichever controller asks; where it differs, the parts say what has changed.
 
-It is the SHA-256 of a JSON object, keys sorted, no white space, everything
-beyond ASCII escaped:
+The text is a JSON object, keys sorted, no white space, everything beyond ASCII
+escaped:
 
 ``format``
     FORMAT: the way in which fleet itself turns the rest into an image. It is
     raised when fleet builds otherwise from the same inputs (other build flags,
     another way to normalise the context), and then everything is rebuilt once.
 ``dockerfile``
-    Its text as it was read, before any base is pinned.
+    The digest of its text as it was read, before any base is pinned.
 ``bases``
     What is built on, as the Dockerfile writes it (ARGs expanded), and the digest
     of the manifest that it means on this platform: from the run's own parents, or
@@ -21,7 +22,9 @@ beyond ASCII escaped:
     what is written stands for itself.
 ``context``
     The context's digest: content, path and mode of every file.
-``build_args``, ``target``, ``platform``
+``build_args``
+    The digest of each value by name: the label shows no values.
+``target``, ``platform``
     As the inventory gives them; the platform in normal form.
 
 Left out on purpose: labels that change with every run (created, revision), the
@@ -35,6 +38,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from fleet.models import Job, JobId, PublishedImage, Recipe
 from fleet.platforms import Platform
@@ -43,14 +47,26 @@ from fleet.references import Reference
 FORMAT = 1
 
 
-def inputs_digest(
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The inputs of a job: their JSON text, and its digest (``sha256:...``)."""
+
+    parts: str
+
+    @property
+    def digest(self) -> str:
+        """What names them all."""
+        return _sha256(self.parts)
+
+
+def inputs_of(
     *,
     recipe: Recipe,
     platform: Platform,
     bases: Mapping[str, str],
     parents: Mapping[str, str],
-) -> str:
-    """The digest (``sha256:...``) of all that decides what a recipe makes on a platform.
+) -> Inputs:
+    """All that decides what a recipe makes on a platform.
 
     ``bases`` maps an external reference as written to a reference by digest or to
     the digest alone (``dict(job.pins)`` will do); ``parents`` maps the name of each
@@ -64,17 +80,17 @@ def inputs_digest(
         )
         for base in recipe.bases_for(platform)
     }
-    inputs = {
+    parts = {
         "format": FORMAT,
-        "dockerfile": recipe.dockerfile,
+        "dockerfile": _sha256(recipe.dockerfile),
         "bases": uses,
         "context": recipe.context.digest,
-        "build_args": dict(recipe.image.build_args),
+        "build_args": {name: _sha256(value) for name, value in recipe.image.build_args},
         "target": recipe.image.target,
         "platform": str(platform),
     }
-    canonical = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return Inputs(parts=text)
 
 
 def pinned_bases(job: Job, parents: Mapping[JobId, PublishedImage]) -> dict[str, Reference]:
@@ -95,3 +111,8 @@ def pinned_bases(job: Job, parents: Mapping[JobId, PublishedImage]) -> dict[str,
 def _digest(reference: str) -> str:
     """The digest of a reference that has one, else the text itself."""
     return reference.rpartition("@")[2]
+
+
+def _sha256(text: str) -> str:
+    # A Dockerfile may hold bytes that are no text.
+    return f"sha256:{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"

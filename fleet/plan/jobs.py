@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
-from fleet.models import Action, Held, Job, JobId, Pairs, Recipe, pairs
-from fleet.plan.inputs import inputs_digest
+from fleet.models import Action, Held, Job, JobId, Pairs, PublishedImage, Recipe, Selection, pairs
+from fleet.plan import changes
+from fleet.plan.inputs import inputs_of
 from fleet.plan.offers import Offer, Offers
 from fleet.plan.scope import Scope, holds
 from fleet.platforms import Platform
 
 
 def decide(
-    *, scope: Scope, recipes: Mapping[str, Recipe], offers: Offers, held: Held, force: bool
+    *,
+    scope: Scope,
+    recipes: Mapping[str, Recipe],
+    offers: Offers,
+    held: Held,
+    selection: Selection,
 ) -> dict[JobId, Job]:
     """Every job of the scope, in its order."""
     jobs: dict[JobId, Job] = {}
@@ -21,7 +28,7 @@ def decide(
         pins = _pins(recipe, id.platform, held)
         parents = tuple(jobs[parent] for parent in scope.parents[id])
         offer = offers[id.platform]
-        action, reason = _verdict(id, recipe, pins, parents, offer, scope, held, force)
+        action, reason = _verdict(id, recipe, pins, parents, offer, scope, held, selection)
         jobs[id] = Job(
             id=id,
             recipe=recipe,
@@ -30,6 +37,7 @@ def decide(
             hosts=offer.hosts,
             parents=scope.parents[id],
             pins=pins,
+            anew=action is Action.BUILD and _too_old(held.images.get(id), selection) is not None,
             kept=held.images[id] if action is Action.KEEP else None,
         )
     return jobs
@@ -65,7 +73,7 @@ def _verdict(
     offer: Offer,
     scope: Scope,
     held: Held,
-    force: bool,
+    selection: Selection,
 ) -> tuple[Action, str]:
     """What is done about a job, and why, in the words that the operator reads."""
     child = scope.needed_by.get(id)
@@ -73,7 +81,7 @@ def _verdict(
         if parent.action is Action.BLOCKED:
             return Action.BLOCKED, f"parent {parent.id.image} is blocked"
     if child is None:
-        cause = _cause(id, recipe, pins, parents, held, force)
+        cause = _cause(id, recipe, pins, parents, held, selection)
         if cause is None:
             return Action.KEEP, "inputs unchanged"
     elif holds(held, id):
@@ -91,13 +99,13 @@ def _cause(
     pins: Pairs,
     parents: tuple[Job, ...],
     held: Held,
-    force: bool,
+    selection: Selection,
 ) -> str | None:
     """Why a job must be built; None where the registry holds what it would make.
 
     What is wrong with the image itself comes before what befell its parents.
     """
-    if force:
+    if selection.force:
         return "forced"
     image = held.images.get(id)
     if image is None:
@@ -111,8 +119,23 @@ def _cause(
         if parent.kept is None:  # its digest will be known when it is built
             return f"parent {parent.id.image} is rebuilt"
         digests[parent.id.image] = parent.kept.descriptor.digest
-    now = inputs_digest(recipe=recipe, platform=id.platform, bases=dict(pins), parents=digests)
-    return None if image.inputs == now else "inputs changed"
+    now = inputs_of(recipe=recipe, platform=id.platform, bases=dict(pins), parents=digests)
+    if image.inputs != now.digest:
+        return changes.told(image, now, recipe, id.platform, held)
+    return _too_old(image, selection)
+
+
+def _too_old(image: PublishedImage | None, selection: Selection) -> str | None:
+    """That an image was made before it may have been; None where it was not."""
+    if image is None or selection.oldest is None:
+        return None
+    try:
+        made = datetime.fromisoformat(image.created or "")
+    except ValueError:
+        return "too old: when it was made is not known"
+    made = made if made.tzinfo else made.replace(tzinfo=UTC)
+    oldest = datetime.fromtimestamp(selection.oldest, UTC)
+    return f"too old: made on {made:%Y-%m-%d}" if made < oldest else None
 
 
 def _emulated(offer: Offer) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fleet.errors import UsageError
-from fleet.models import RegistrySpec
+from fleet.models import ImageSpec, Inventory, RegistrySpec
 from fleet.platforms import Platform
-from fleet.references import Reference, check_repository, check_tag
+from fleet.references import Reference, check_repository, check_tag, fill_tag, placeholders
+
+_LASTS = frozenset({"version"})
 
 
 def repository(registry: RegistrySpec, image: str) -> Reference:
@@ -18,6 +20,21 @@ def repository(registry: RegistrySpec, image: str) -> Reference:
     assert registry.address is not None, "the embedded registry has no address before it runs"
     path = "/".join(filter(None, (registry.prefix, image)))
     return Reference(registry=registry.address, repository=check_repository(path))
+
+
+def image_tags(inventory: Inventory, image: ImageSpec) -> tuple[str, ...]:
+    """The tags of an image's index; under the first the registry is asked what it holds."""
+    return image.tags or inventory.tags
+
+
+def fill_tags(templates: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
+    """Tags with what they leave open filled in, those that last first.
+
+    A tag that names the day or the commit holds nothing of an earlier run, so that
+    nothing would ever be found again under it. Raises InvalidReference.
+    """
+    lasting_first = sorted(templates, key=lambda text: not _LASTS.issuperset(placeholders(text)))
+    return tuple(dict.fromkeys(fill_tag(template, values) for template in lasting_first))
 
 
 def arch_reference(repository: Reference, tag: str, platform: Platform) -> Reference:

@@ -51,7 +51,6 @@ def make_plan(
     reports: Sequence[HostReport],
     held: Held,
     selection: Selection,
-    tags: tuple[str, ...] | None = None,
 ) -> Plan:
     """What a run does about each job, why, on which hosts, and which indexes it puts.
 
@@ -59,7 +58,7 @@ def make_plan(
     of the selected images and of all that they are built on, each with the platforms
     that it is wanted for, or that it could be where the inventory states none; a
     parent has every platform of its children. ``reports`` are those of the hosts that
-    were probed, already narrowed by ``--limit``. ``tags`` stand in for the inventory's.
+    were probed, already narrowed by ``--limit``.
 
     The time it takes grows linearly with the jobs, and depth costs nothing extra.
 
@@ -71,7 +70,7 @@ def make_plan(
     scope = make_scope(
         inventory=inventory, recipes=by_name, offers=offers, held=held, selection=selection
     )
-    jobs = decide(scope=scope, recipes=by_name, offers=offers, held=held, force=selection.force)
+    jobs = decide(scope=scope, recipes=by_name, offers=offers, held=held, selection=selection)
     indexes, warnings = plan_indexes(
         inventory=inventory,
         recipes=by_name,
@@ -79,7 +78,6 @@ def make_plan(
         scope=scope,
         held=held,
         selection=selection,
-        tags=tuple(dict.fromkeys(tags or inventory.tags)),
     )
     return Plan(
         jobs=tuple(jobs.values()),

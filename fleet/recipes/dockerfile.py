@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleet.errors import InvalidPlatform, InvalidReference, Problem, RecipeError
@@ -84,6 +84,7 @@ class Use:
     written: str  # with its ARGs expanded
     start: int
     end: int
+    foundation: bool = False  # the image that is made consists of it and what is added
 
 
 def load(path: Path) -> Dockerfile:
@@ -338,7 +339,16 @@ class _Resolution:
         for index in sorted(needed):
             self._check_platform(self.file.stages[index], values)
         raise_any(self.problems)
-        found = (use for index in sorted(needed) for use in self.images[index])
+        bottom = self._target()
+        while bottom is not None and bases[bottom] is not None:
+            bottom = bases[bottom]
+        found = (
+            replace(use, foundation=True)
+            if index == bottom and use.start == self.file.stages[index].base.start
+            else use
+            for index in sorted(needed)
+            for use in self.images[index]
+        )
         return tuple(sorted(found, key=lambda use: use.start))
 
     def _problem(self, offset: int, message: str) -> None:
@@ -433,10 +443,15 @@ class _Resolution:
         else:
             self._problem(name.start, f"no stage {name.text} comes before this one")
 
+    def _target(self) -> int | None:
+        """The stage that is to be built; None where there is none of that name."""
+        if self.target is None:
+            return len(self.file.stages) - 1
+        return self.names.get(self.target.lower())
+
     def _needed(self) -> set[int]:
         """The stages that are built for the target."""
-        last = len(self.file.stages) - 1
-        target = last if self.target is None else self.names.get(self.target.lower())
+        target = self._target()
         if target is None:
             named = ", ".join(self.names) or "none has a name"
             self.problems.append(

@@ -129,6 +129,7 @@ class _Reading:
                 written=use.written,
                 line=dockerfile.source.line(use.start),
                 parent=self._parent(use.written),
+                foundation=use.foundation,
             )
             for use in _uses(dockerfile, image, platform)
         )

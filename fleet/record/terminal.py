@@ -75,8 +75,6 @@ class PlainTerminal:
             case HostAway():
                 wait, why = seconds(event.wait), event.error.message
                 self._say(f"{event.host} is away, and waited for up to {wait}: {why}")
-                    f"{event.host} is away, and waited for up to {wait}: {event.error.message}"
-                )
             case HostBack():
                 self._say(f"{event.host} is back after {seconds(event.seconds)}")
             case Notice():

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from fleet.errors import IndexNotWhole, NotInRegistry
+from fleet.errors import IndexNotWhole, NotInRegistry, RegistryNonsense
 from fleet.models import Pairs, PublishedImage, PublishedIndex
+from fleet.platforms import Platform
 from fleet.references import Reference
 from fleet.registry.client import Registry
 from fleet.registry.index import assemble, check, replace_members
 from fleet.registry.manifests import digest_of
+
+Describe = Callable[[PublishedImage], PublishedImage]
+Annotations = Callable[[Sequence[PublishedImage]], Pairs]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,9 @@ def publish(
     tags: Sequence[str],
     members: Sequence[PublishedImage],
     carried: Sequence[PublishedImage] = (),
-    annotations: Pairs = (),
+    describe: Describe = lambda member: member,
+    annotations: Annotations = lambda members: (),
+    arch_name: Callable[[str, Platform], Reference] | None = None,
 ) -> Publication:
     """Put an index of the members under each tag, and verify it.
 
@@ -42,14 +48,23 @@ def publish(
     instead, since another run may have published in between. A registry has no
     locks: the moment between that reading and the put is the caller's to guard.
 
+    ``describe`` gives a member the annotations that the index shows of it, and
+    ``annotations`` are those of the index. ``arch_name`` gives the name that a
+    member has of its own beside a tag (``latest-arm64v8``). Each member that lacks
+    it gets it: clean-ups of registries delete what has no tag.
+
     Nothing is put before every member was seen in the repository, and nothing
     where the very same bytes stand. Raises IndexNotWhole where the index would
     not be, or is not, what it should be; then the tags that were not reached
     stand as they stood. Raises what the registry raises.
     """
+    new = frozenset(member.platform for member in members)
     members = replace_members(_as_it_stands(registry, repository, tags, carried), members)
+    members = [describe(member) for member in members]
     _see(registry, repository, members)
-    body, media_type = assemble(members, annotations=annotations)
+    if arch_name is not None:
+        _name_all(registry, tags, members, arch_name, new)
+    body, media_type = assemble(members, annotations=annotations(members))
     digest = digest_of(body)
     put = []
     for tag in tags:
@@ -71,6 +86,45 @@ def publish(
         indexes=tuple(replace(first, reference=repository.tagged(tag)) for tag in tags),
         put=tuple(put),
     )
+
+
+def _name_all(
+    registry: Registry,
+    tags: Sequence[str],
+    members: Sequence[PublishedImage],
+    arch_name: Callable[[str, Platform], Reference],
+    new: Collection[Platform],
+) -> None:
+    """Have every member under its own name beside every tag.
+
+    Under the first tag the ``new`` ones were found, or pushed; what stands there
+    for another platform is that platform's own run to move.
+    """
+    for tag in tags:
+        first = tag == tags[0]
+        for member in members:
+            if not (first and member.platform in new):
+                _name(registry, arch_name(tag, member.platform), member, move=not first)
+
+
+def _name(registry: Registry, name: Reference, member: PublishedImage, *, move: bool) -> None:
+    """Have a member under a name of its own; one that leads elsewhere is moved if it may be."""
+    digest = member.descriptor.digest
+    standing = _standing_digest(registry, name)
+    if standing == digest or (standing is not None and not move):
+        return
+    if standing is not None and _leads_to(registry, name, digest):
+        return
+    manifest = registry.manifest(member.reference)
+    registry.put_manifest(name, manifest.body, manifest.descriptor.media_type)
+
+
+def _leads_to(registry: Registry, name: Reference, digest: str) -> bool:
+    """Whether a name leads to an image by way of an index that holds its attestations as well."""
+    try:
+        return registry.image(name).descriptor.digest == digest
+    except (NotInRegistry, RegistryNonsense):
+        return False
 
 
 def _as_it_stands(

@@ -271,7 +271,7 @@ class _Execution:
         """Put an index, or say why not."""
         recipe = self._plan.job(index.members[0]).recipe if index.members else None
         partial = self._shop.allow_partial or (recipe is not None and recipe.image.allow_partial)
-        self._messages.put(put_index(index, outcomes, shop=self._shop, partial=partial))
+        self._messages.put(put_index(index, outcomes, shop=self._shop, in_part=partial))
 
     def _watch(self, host: str, error: FleetError) -> None:
         """Ask a host that is away, again and again, whether it is back."""

@@ -22,7 +22,7 @@ from fleet.events import (
     StepStarted,
 )
 from fleet.models import ErrorInfo, Job, JobId, Limits, PublishedImage, Step
-from fleet.plan import arch_reference, inputs_digest, pinned_bases
+from fleet.plan import arch_reference, inputs_of, pinned_bases
 from fleet.recipes import pin
 from fleet.references import Reference
 from fleet.registry import CredentialStore, Registry
@@ -43,7 +43,7 @@ class Shop:
     registry: Registry
     credentials: CredentialStore
     repositories: Mapping[str, Reference]  # of each image, without tag
-    tags: tuple[str, ...]
+    tags: Mapping[str, tuple[str, ...]]  # of each image
     provenance: Provenance
     policy: Policy
     emit: Emit
@@ -51,6 +51,7 @@ class Shop:
     limits: Limits = field(default_factory=Limits)
     allow_partial: bool = False
     no_cache: bool = False
+    record_host: bool = False
     # Started builds of this run are followed again after a drop, never repeated;
     # with --force those of earlier runs are not collected.
     collect: bool = True
@@ -121,7 +122,8 @@ class Task:
             order = self._order()
             if first:
                 self._ordered(order)
-            return self.machine.engine.build(order, on_line, attach=self.shop.collect or not first)
+            collect = self.shop.collect and not self.job.anew
+            return self.machine.engine.build(order, on_line, attach=collect or not first)
 
         return self._retry(Step.BUILD, attempt)
 
@@ -145,7 +147,7 @@ class Task:
 
     def _push(self, built: BuiltImage) -> str:
         digest = ""
-        for tag in self.shop.tags:
+        for tag in self.shop.tags[self.job.id.image]:
             digest = self._retry(Step.PUSH, partial(self._push_as, tag, built))
         self._detail = digest
         return digest
@@ -196,17 +198,29 @@ class Task:
         """Every base and parent, as the Dockerfile writes it, by digest."""
         return pinned_bases(self.job, self.parents)
 
+    def _foundation(self, bases: Mapping[str, Reference]) -> tuple[Reference, str] | None:
+        """What the image stands on: its name as people know it, and its digest."""
+        for use in self.job.recipe.bases_for(self.job.id.platform):
+            digest = bases[use.written].digest if use.written in bases else None
+            if not use.foundation or digest is None:
+                continue
+            if use.parent is None:
+                return Reference.parse(use.written), digest
+            tag = self.shop.tags[use.parent][0]
+            return self.shop.repositories[use.parent].tagged(tag), digest
+        return None
+
     def _order(self) -> BuildOrder:
-        job, platform = self.job, self.job.id.platform
+        job, platform, image = self.job, self.job.id.platform, self.job.recipe.image
         bases = self._bases()
-        inputs = inputs_digest(
+        inputs = inputs_of(
             recipe=job.recipe,
             platform=platform,
             bases=dict(job.pins),
             parents={id.image: image.descriptor.digest for id, image in self.parents.items()},
         )
         return BuildOrder(
-            key=inputs,
+            key=inputs.digest,
             job=job.id,
             platform=platform,
             dockerfile=pin(
@@ -215,16 +229,18 @@ class Task:
                 {written: str(self.machine.route(base)) for written, base in bases.items()},
             ),
             context=job.recipe.context,
-            target=job.recipe.image.target,
-            build_args=job.recipe.image.build_args,
+            target=image.target,
+            build_args=image.build_args,
             labels=labels(
                 job,
                 inputs=inputs,
-                tag=self.shop.tags[0],
+                version=image.version or self.shop.tags[image.name][0],
                 emulated=self.machine.report.emulates(platform),
                 provenance=self.shop.provenance,
+                base=self._foundation(bases),
+                host=self.machine.name if self.shop.record_host else None,
             ),
-            no_cache=self.shop.no_cache,
+            no_cache=self.shop.no_cache or job.anew,
             longest=self.shop.limits.build,
             silence=self.shop.limits.silence,
         )

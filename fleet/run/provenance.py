@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from fleet.errors import UsageError
+from fleet.references import placeholders
 
 _SECONDS = re.compile(r"[0-9]{1,11}")  # up to the year 5138: RFC 3339 ends with 9999
 # What git takes for `[user@]host:path`: no slash before the first colon.
@@ -41,6 +43,25 @@ class Provenance:
             revision=revision or None,
             source=public_address(_git(folder, "remote", "get-url", "origin")),
         )
+
+
+def moment_of(folder: Path, templates: Iterable[str]) -> dict[str, str]:
+    """What ``{date}`` and ``{git_sha}`` in tags stand for now, as far as a tag names them.
+
+    Raises UsageError where a tag names the commit and the folder has none.
+    """
+    named = {name for template in templates for name in placeholders(template)}
+    if named.isdisjoint({"date", "git_sha"}):
+        return {}
+    provenance = Provenance.of(folder)
+    if "git_sha" in named and provenance.revision is None:
+        raise UsageError(
+            f"a tag names {{git_sha}}, and {folder} is no working tree of git with a commit",
+            hint="leave it out of `tags:`, or keep the inventory under git",
+        )
+    commit, dirty, _ = (provenance.revision or "").partition("-dirty")
+    day = time.strftime("%Y%m%d", time.gmtime(provenance.created))
+    return {"date": day, "git_sha": commit[:12] + dirty}
 
 
 def public_address(remote: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from fleet.errors import FleetError, NotInRegistry
 from fleet.events import IndexStarted, Notice
@@ -12,36 +13,40 @@ from fleet.models import (
     IndexOutcome,
     IndexPlan,
     Outcome,
+    Pairs,
     PublishedImage,
     pairs,
 )
+from fleet.plan import arch_reference
 from fleet.platforms import Platform
 from fleet.registry import Publication, publish
 from fleet.run.defects import defect
 from fleet.run.job import Shop
-from fleet.run.labels import index_annotations
+from fleet.run.labels import differing_sources, index_annotations, with_annotations
 from fleet.run.retry import retry
 
 
 def put_index(
-    index: IndexPlan, outcomes: Sequence[Outcome], *, shop: Shop, partial: bool = False
+    index: IndexPlan, outcomes: Sequence[Outcome], *, shop: Shop, in_part: bool = False
 ) -> IndexOutcome:
     """Put an index under its tags if every member is there, and verify it.
 
-    With ``partial``, what is there is put, with those of the missing platforms that
+    With ``in_part``, what is there is put, with those of the missing platforms that
     the standing index has, as it has them; the annotation names what is missing.
 
     Never raises: a failure is an outcome, and leaves what stands under the tags.
     """
     missing = [outcome for outcome in outcomes if not outcome.good]
-    if missing and not (partial and any(outcome.good for outcome in outcomes)):
+    if missing and not (in_part and any(outcome.good for outcome in outcomes)):
         why = "; ".join(f"{o.id.platform} {o.status}: {o.reason}" for o in missing)
         return _refused(index, "IndexNotWhole", f"not every platform is there: {why}")
     if shop.stop.is_set():
         return _refused(index, "Interrupted", "interrupted before it was published")
     shop.emit(IndexStarted(plan=index))
+    members = [o.image for o in outcomes if o.good and o.image is not None]
+    if index.carried and (differ := differing_sources([*members, *index.carried])):
+        shop.emit(Notice(message=f"{index.image}: {differ}"))
     try:
-        members = [o.image for o in outcomes if o.good and o.image is not None]
         return _put(index, members, tuple(o.id.platform for o in missing), shop)
     except FleetError as error:
         return _failed(index, ErrorInfo.of(error))
@@ -58,18 +63,21 @@ def _put(
     def before_wait(error: FleetError, wait: float) -> None:
         shop.emit(Notice(message=f"{index.repository}: again in {wait:.0f} s: {error.message}"))
 
+    def annotations(members: Sequence[PublishedImage]) -> Pairs:
+        partly = {LABEL_PARTIAL: ",".join(map(str, sorted(lacking)))} if lacking else {}
+        return pairs({**dict(index_annotations(members)), **partly})
+
     def attempt() -> Publication:
         carried = (*index.carried, *_standing(index, lacking, shop))
-        said = index_annotations([*members, *carried])
-        if lacking:
-            said = pairs({**dict(said), LABEL_PARTIAL: ",".join(map(str, sorted(lacking)))})
         return publish(
             shop.registry,
             repository=index.repository,
             tags=index.tags,
             members=members,
             carried=carried,
-            annotations=said,
+            describe=with_annotations,
+            annotations=annotations,
+            arch_name=partial(arch_reference, index.repository),
         )
 
     done = retry(

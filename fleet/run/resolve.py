@@ -17,7 +17,7 @@ from fleet.models import (
     Recipe,
     Selection,
 )
-from fleet.plan import arch_reference, possible_jobs
+from fleet.plan import arch_reference, image_tags, possible_jobs
 from fleet.platforms import Platform
 from fleet.references import Reference
 from fleet.registry import Registry
@@ -57,14 +57,14 @@ def resolve(
     Raises what the registry raises; a name that does not exist is an error for a
     base only. Without ``pin`` no base is looked up. ``patiently`` makes each look-up.
     """
-    tag = inventory.tags[0]
+    tags = {image.name: image_tags(inventory, image)[0] for image in inventory.images}
 
     def index(name: str) -> PublishedIndex:
-        return patiently(lambda: registry.index(repositories[name].tagged(tag)))
+        return patiently(lambda: registry.index(repositories[name].tagged(tags[name])))
 
     def image(id: JobId) -> PublishedImage:
         # Without a platform: what stands under an arch tag is judged, not selected.
-        name = arch_reference(repositories[id.image], tag, id.platform)
+        name = arch_reference(repositories[id.image], tags[id.image], id.platform)
         return patiently(lambda: registry.image(name))
 
     def base(key: tuple[str, Platform]) -> Reference:

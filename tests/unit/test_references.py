@@ -13,6 +13,9 @@ from fleet.references import (
     check_digest,
     check_repository,
     check_tag,
+    check_tag_template,
+    fill_tag,
+    placeholders,
 )
 
 SHA = "sha256:" + "0123456789abcdef" * 4
@@ -158,3 +161,28 @@ def test_digests_are_sha256_or_sha512_in_lower_case() -> None:
     for bad in ("", HEX, f"sha512:{HEX}", f"sha256:{HEX}0", f"{SHA}\n"):
         with pytest.raises(InvalidReference, match="is not a digest"):
             check_digest(bad)
+
+
+# --- tags that leave something open -------------------------------------------------------
+
+
+def test_a_tag_is_filled_in() -> None:
+    values = {"version": "1.12.10", "date": "20261125", "git_sha": "4bca1"}
+    assert fill_tag("{version}-{date}.{git_sha}", values) == "1.12.10-20261125.4bca1"
+    assert fill_tag("latest", {}) == "latest"
+    assert placeholders("{version}-{date}") == ("version", "date")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("{versoin}", "versoin"), ("{}", "{version}"), ("a b", "tag"), ("-{date}", "tag")],
+)
+def test_a_tag_that_can_never_be_one_is_refused(text: str, word: str) -> None:
+    with pytest.raises(InvalidReference) as caught:
+        check_tag_template(text)
+    assert word in str(caught.value)
+
+
+def test_what_is_filled_in_must_make_a_tag() -> None:
+    with pytest.raises(InvalidReference, match=r"\{version\}: '1\+dfsg' is not a valid tag"):
+        fill_tag("{version}", {"version": "1+dfsg"})

@@ -55,7 +55,7 @@ WRONG: list[tuple[str, list[str]]] = [
         "zebra: x",
         [
             "3:1: unknown key 'zebra' (known here: dockerfiles, groups, hosts, images, platforms,"
-            " registry, ssh_config, state, tags)"
+            " record_host, registry, ssh_config, state, tags)"
         ],
     ),
     ("registry: embedded", ["3:1: duplicate key 'registry' (the first is in line 1)"]),
@@ -73,6 +73,13 @@ WRONG: list[tuple[str, list[str]]] = [
             f"3:{column}: {tag!r} is not a valid tag: a tag is 1 to 128 of A-Z a-z 0-9 _ . - and"
             " does not start with . or -"
             for column, tag in ((14, "-no"), (19, "a/b"))
+        ],
+    ),
+    (
+        "tags: ['{versoin}']",
+        [
+            "3:8: '{versoin}' holds {versoin}, which stands for nothing:"
+            " a tag may hold {version}, {date}, {git_sha}"
         ],
     ),
     ("tags: {a: b}", ["3:7: tags must be a list, not a mapping"]),

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from fleet.errors import InventoryError
 from fleet.inventory import load
 from fleet.models import Connection, RegistrySpec
 from fleet.platforms import Platform
 
-from .helpers import host, image, loaded
+from .helpers import complaints, host, image, loaded, written
 
 ARM64, ARMV7 = Platform.parse("linux/arm64"), Platform.parse("linux/arm/v7")
 
@@ -299,3 +300,23 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_matter() -> None:
 def test_json_is_yaml() -> None:
     text = b'{"registry": "embedded", "hosts": {"a": {"address": "x", "slots": 2}}}'
     assert loaded(text).hosts[0].slots == 2
+
+
+# --- versions and tags --------------------------------------------------------------------
+
+
+def test_a_tag_may_leave_the_version_open_where_every_image_has_one() -> None:
+    text = """
+        registry: embedded
+        hosts: {here: }
+        tags: [latest, "{version}"]
+        images:
+          a: {version: "1.10", context: dockerfiles/hello}
+          b: {context: dockerfiles/hello}
+    """
+    assert complaints(text) == ["7:3: b lacks a `version:`, which the tag '{version}' names"]
+    whole = loaded(text.replace("          b: {context: dockerfiles/hello}\n", ""))
+    assert whole.tags == ("latest", "{version}")
+    assert whole.images[0].version == "1.10"
+    with pytest.raises(InventoryError, match=r"which the tag .\{version\}-rc. names"):
+        load(written(text.replace(', "{version}"', "")), tags=("{version}-rc",))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fleet.models import (
     LABEL_INPUTS,
+    LABEL_PARTS,
     BaseUse,
     Builder,
     Context,
@@ -22,6 +23,7 @@ from fleet.models import (
     ImageSpec,
     Inventory,
     JobId,
+    Pairs,
     Plan,
     PlatformProof,
     PublishedImage,
@@ -31,7 +33,7 @@ from fleet.models import (
     Selection,
     pairs,
 )
-from fleet.plan import arch_reference, inputs_digest, make_plan, repository
+from fleet.plan import Inputs, arch_reference, inputs_of, make_plan, repository
 from fleet.platforms import Platform
 from fleet.references import Reference
 
@@ -40,6 +42,7 @@ ARM64 = Platform.parse("linux/arm64")
 ARM32 = Platform.parse("linux/arm/v7")
 ALL = (AMD64, ARM32, ARM64)
 DEBIAN = "debian:trixie-slim"
+MADE = "2026-11-20T02:30:00.123456789Z"  # as BuildKit writes it
 REGISTRY = RegistrySpec(address="registry.example.org", prefix="team")
 
 ENGINE = EngineFacts(
@@ -154,7 +157,12 @@ def three_hosts() -> tuple[HostReport, ...]:
 
 
 def published(
-    id: JobId, *, inputs: str | None = "", platform: Platform | None = None, seed: str = ""
+    id: JobId,
+    *,
+    inputs: Inputs | str | None = "",
+    platform: Platform | None = None,
+    seed: str = "",
+    created: str | None = MADE,
 ) -> PublishedImage:
     """What the registry holds under a job's arch tag."""
     digest = digest_of(f"{id} {seed}")
@@ -162,10 +170,20 @@ def published(
         reference=repository(REGISTRY, id.image).pinned(digest),
         descriptor=Descriptor(media_type="m", digest=digest, size=7),
         platform=platform or id.platform,
-        labels=() if inputs is None else ((LABEL_INPUTS, inputs),),
-        created=None,
+        labels=_labels(inputs),
+        created=created,
         size=1000,
     )
+
+
+def _labels(inputs: Inputs | str | None) -> Pairs:
+    match inputs:
+        case None:
+            return ()
+        case str():  # as an older fleet wrote it
+            return ((LABEL_INPUTS, inputs),)
+        case Inputs():
+            return ((LABEL_INPUTS, inputs.digest), (LABEL_PARTS, inputs.parts))
 
 
 def index_of(name: str, *members: PublishedImage) -> PublishedIndex:
@@ -205,19 +223,23 @@ class Fleet:
         platforms: Iterable[Platform] = (),
         limit: Iterable[str] = (),
         force: bool = False,
+        oldest: float | None = None,
         tags: tuple[str, ...] | None = None,
     ) -> Plan:
         """The plan; a ``limit`` (names of hosts) narrows the reports as the caller would."""
         limit = tuple(limit)
         return make_plan(
-            inventory=self.inventory,
+            inventory=replace(self.inventory, tags=tags or self.tags),
             recipes=self.recipes,
             reports=tuple(r for r in self.reports if not limit or r.spec.name in limit),
             held=self.held,
             selection=Selection(
-                images=images, platforms=tuple(platforms), limit=limit, force=force
+                images=images,
+                platforms=tuple(platforms),
+                limit=limit,
+                force=force,
+                oldest=oldest,
             ),
-            tags=tags,
         )
 
     def ran(self, *but: JobId) -> Fleet:
@@ -232,13 +254,13 @@ class Fleet:
         fleet = replace(self, held=replace(self.held, bases=bases))
         images: dict[JobId, PublishedImage] = {}
         for planned in fleet.plan().jobs:
-            digest = inputs_digest(
+            inputs = inputs_of(
                 recipe=planned.recipe,
                 platform=planned.id.platform,
                 bases=dict(planned.pins),
                 parents={p.image: images[p].descriptor.digest for p in planned.parents},
             )
-            images[planned.id] = published(planned.id, inputs=digest)
+            images[planned.id] = published(planned.id, inputs=inputs)
         left = {id: image for id, image in images.items() if id not in but}
         indexes = {
             recipe.image.name: index_of(

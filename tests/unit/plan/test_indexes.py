@@ -8,7 +8,7 @@ import pytest
 
 from fleet.errors import InvalidReference, UsageError
 from fleet.models import IndexPlan, RegistrySpec
-from fleet.plan import arch_reference, repository
+from fleet.plan import arch_reference, fill_tags, repository
 from fleet.platforms import Platform
 
 from .builders import (
@@ -41,7 +41,7 @@ def shape(index: IndexPlan) -> tuple[list[str], list[str]]:
 
 
 def test_an_index_lives_under_registry_prefix_image_and_tags() -> None:
-    (index,) = HELLO.plan(tags=("1.2", "latest", "1.2")).indexes
+    (index,) = HELLO.plan(tags=("1.2", "latest")).indexes
 
     assert str(index.repository) == "registry.example.org/team/hello"
     assert index.tags == ("1.2", "latest")
@@ -50,6 +50,19 @@ def test_an_index_lives_under_registry_prefix_image_and_tags() -> None:
 
 def test_without_tags_of_its_own_a_run_takes_the_inventorys() -> None:
     assert replace(HELLO, tags=("nightly", "x")).plan().indexes[0].tags == ("nightly", "x")
+
+
+def test_an_image_may_have_tags_of_its_own() -> None:
+    hello = image("hello")
+    hello = replace(hello, image=replace(hello.image, tags=("1.12", "latest")))
+    plan = Fleet(recipes=(hello, image("other"))).plan()
+    assert [index.tags for index in plan.indexes] == [("1.12", "latest"), ("latest",)]
+
+
+def test_the_registry_is_asked_under_a_tag_that_lasts() -> None:
+    values = {"version": "1.12.10", "date": "20261125", "git_sha": "4bca1"}
+    tags = ["{date}", "{version}-{git_sha}", "{version}", "latest", "{version}"]
+    assert fill_tags(tags, values) == ("1.12.10", "latest", "20261125", "1.12.10-4bca1")
 
 
 def test_a_registry_may_have_no_prefix() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fleet.errors import FleetError
 from fleet.models import Action, HostReport, JobId, Plan, PublishedImage, Recipe, Selection
-from fleet.plan import inputs_digest, make_plan, possible_jobs, remaining
+from fleet.plan import inputs_of, make_plan, possible_jobs, remaining
 
 from .builders import (
     ALL,
@@ -184,11 +184,14 @@ def test_what_is_kept_is_of_the_right_platform_and_from_the_same_inputs(made: Ma
         if not selection.images or planned_job.id.image in selection.images:
             parents = {p.image: fleet.held.images[p].descriptor.digest for p in planned_job.parents}
             assert not selection.force
-            assert planned_job.kept.inputs == inputs_digest(
-                recipe=planned_job.recipe,
-                platform=planned_job.id.platform,
-                bases=dict(planned_job.pins),
-                parents=parents,
+            assert (
+                planned_job.kept.inputs
+                == inputs_of(
+                    recipe=planned_job.recipe,
+                    platform=planned_job.id.platform,
+                    bases=dict(planned_job.pins),
+                    parents=parents,
+                ).digest
             )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fleet.models import Action, Held
-from fleet.plan import inputs_digest
+from fleet.plan import inputs_of
 
 from .builders import (
     ALL,
@@ -28,6 +28,8 @@ HELLO = image("hello", platforms=[AMD64])
 PLUGINS = image("hello-plugins", on=["/hello"], platforms=[AMD64])
 FLEET = Fleet(recipes=(HELLO, PLUGINS))
 DONE = FLEET.ran()
+DONE_INPUTS = DONE.held.images[job("hello")].inputs
+MIDNIGHT_25TH = 1_795_564_800.0  # 2026-11-25 in UTC, in seconds since the epoch
 NO_HOSTS = (host("amd64-1", error="amd64-1: no route to host."),)
 
 
@@ -48,24 +50,47 @@ CASES = {
     "the Dockerfile changed": (
         replace(DONE, recipes=(replace(HELLO, dockerfile="FROM x\nRUN y\n"), PLUGINS)),
         {},
-        ["build: inputs changed", "build: parent hello is rebuilt"],
+        ["build: Dockerfile changed", "build: parent hello is rebuilt"],
     ),
     "the context of the child changed": (
         replace(
             DONE, recipes=(HELLO, replace(PLUGINS, context=replace(PLUGINS.context, digest="new")))
         ),
         {},
-        ["keep: inputs unchanged", "build: inputs changed"],
+        ["keep: inputs unchanged", "build: context changed"],
     ),
     "the base moved": (
         DONE.holding(bases={(DEBIAN, AMD64): base(DEBIAN, AMD64, moved="yesterday")}),
         {},
+        ["build: base moved: debian:trixie-slim", "build: parent hello is rebuilt"],
+    ),
+    "an older fleet wrote the label, and said no more": (
+        with_hello(DONE, inputs="sha256:1"),
+        {},
         ["build: inputs changed", "build: parent hello is rebuilt"],
     ),
+    "what was made on the 20th may not be older than the 25th": (
+        DONE,
+        {"oldest": MIDNIGHT_25TH},
+        ["build: too old: made on 2026-11-20", "build: parent hello is rebuilt"],
+    ),
+    "what was made on the 20th may be as old as the 15th": (
+        DONE,
+        {"oldest": MIDNIGHT_25TH - 10 * 86400},
+        ["keep: inputs unchanged", "keep: inputs unchanged"],
+    ),
+    "an image may not be older, and does not say when it was made": (
+        with_hello(DONE, inputs=DONE_INPUTS, created=None),
+        {"oldest": 0.0},
+        [
+            "build: too old: when it was made is not known",
+            "build: parent hello is rebuilt",
+        ],
+    ),
     "the parent was rebuilt by somebody else": (
-        with_hello(DONE, inputs=DONE.held.images[job("hello")].inputs, seed="elsewhere"),
+        with_hello(DONE, inputs=DONE_INPUTS, seed="elsewhere"),
         {},
-        ["keep: inputs unchanged", "build: inputs changed"],
+        ["keep: inputs unchanged", "build: parent hello is another image"],
     ),
     "somebody pushed an image without fleet's label": (
         with_hello(DONE, inputs=None),
@@ -83,7 +108,7 @@ CASES = {
             recipes=(replace(HELLO, dockerfile="FROM x\nRUN y\n"), PLUGINS),
         ),
         {},
-        ["build: inputs changed", "build: not in the registry"],
+        ["build: Dockerfile changed", "build: not in the registry"],
     ),
     "no host answers and nothing changed": (
         replace(DONE, reports=NO_HOSTS),
@@ -168,7 +193,7 @@ def test_a_parent_that_was_not_named_is_kept_as_the_registry_holds_it() -> None:
 
     assert actions(fleet.plan("hello-plugins")) == {
         "hello linux/amd64": "keep: parent of hello-plugins, as the registry holds it",
-        "hello-plugins linux/amd64": "build: inputs changed",
+        "hello-plugins linux/amd64": "build: parent hello is another image",
     }
 
 
@@ -288,7 +313,7 @@ def test_a_base_that_nobody_resolved_is_not_pinned_and_counts_as_written() -> No
     unpinned = Fleet(recipes=(HELLO,)).plan().job(job("hello"))
     assert unpinned.pins == ()
 
-    digest = inputs_digest(recipe=HELLO, platform=AMD64, bases={}, parents={})
+    digest = inputs_of(recipe=HELLO, platform=AMD64, bases={}, parents={}).digest
     held = Held(images={job("hello"): published(job("hello"), inputs=digest)})
     assert actions(Fleet(recipes=(HELLO,), held=held).plan()) == {
         "hello linux/amd64": "keep: inputs unchanged"

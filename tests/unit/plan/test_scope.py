@@ -92,7 +92,7 @@ def test_what_the_standing_index_holds_is_wanted_though_its_only_host_is_off() -
     }
     changed = replace(night, recipes=(replace(OPEN, dockerfile="FROM y\n"),))
     assert actions(changed.plan()) == {  # and else the old index stands, whole
-        "hello linux/amd64": "build: inputs changed",
+        "hello linux/amd64": "build: Dockerfile changed",
         "hello linux/arm/v7": "blocked: no host for linux/arm/v7:"
         " amd64-1: no linux/arm/v7; pi-1: no route",
         "hello linux/arm64": "blocked: no host for linux/arm64:"

@@ -16,7 +16,17 @@ from fleet.record.tables import (
     table,
     verdict_text,
 )
-from tests.unit.plan.builders import AMD64, ARM32, Fleet, host, image, index_of, job, published
+from tests.unit.plan.builders import (
+    AMD64,
+    ARM32,
+    MADE,
+    Fleet,
+    host,
+    image,
+    index_of,
+    job,
+    published,
+)
 
 HELLO = index_of("hello", published(job("hello")))
 
@@ -94,7 +104,7 @@ def test_an_index_is_told_with_platform_digest_and_size() -> None:
     head, digest, _, member = index_text(HELLO)
     assert head == "registry.example.org/team/hello:latest"
     assert digest == f"{HELLO.digest} (i)"
-    assert member.split() == ["linux/amd64", HELLO.members[0].descriptor.digest, "1.0", "kB", "-"]
+    assert member.split() == ["linux/amd64", HELLO.members[0].descriptor.digest, "1.0", "kB", MADE]
 
 
 def test_a_verdict_says_what_is_not_so_and_what_ran() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -152,3 +153,81 @@ def test_an_index_that_somebody_else_put_in_that_moment_is_noticed(standin: Stan
     standin.overrides.append(other)
     with pytest.raises(IndexNotWhole, match="another index was put there meanwhile"):
         publish(registry, repository=HELLO, tags=["latest"], members=members)
+
+
+# --- names of members, and what the index says of them -------------------------------------
+
+
+def arch_name(tag: str, platform: Platform) -> Reference:
+    return HELLO.tagged(f"{tag}-{platform.library_name}")
+
+
+def tags_of(standin: StandIn) -> dict[str, str]:
+    return {tag: found.digest for (name, tag), found in standin.manifests.items() if ":" not in tag}
+
+
+def test_every_member_has_a_name_of_its_own_beside_every_tag(standin: StandIn) -> None:
+    registry = standin.client()
+    members = pushed(standin, registry, *ALL)
+    publish(
+        registry, repository=HELLO, tags=["latest", "1.2"], members=members, arch_name=arch_name
+    )
+    for member in members:
+        name = f"1.2-{member.platform.library_name}"
+        assert tags_of(standin)[name] == member.descriptor.digest
+
+
+def test_a_member_that_a_clean_up_left_without_a_name_gets_it_again(standin: StandIn) -> None:
+    registry = standin.client()
+    stands(standin, "latest", [(AMD64, "old"), (ARM64, "old")])
+    carried = [m for m in registry.index(HELLO.tagged("latest")).members if m.platform == ARM64]
+    new = pushed(standin, registry, AMD64, content="new")
+    assert "latest-arm64v8" not in tags_of(standin)
+    publish(
+        registry,
+        repository=HELLO,
+        tags=["latest"],
+        members=new,
+        carried=carried,
+        arch_name=arch_name,
+    )
+    assert tags_of(standin)["latest-arm64v8"] == carried[0].descriptor.digest
+
+
+def test_what_another_run_has_just_pushed_for_a_carried_platform_stays(standin: StandIn) -> None:
+    registry = standin.client()
+    stands(standin, "latest", [(AMD64, "old"), (ARM64, "old")])
+    carried = [m for m in registry.index(HELLO.tagged("latest")).members if m.platform == ARM64]
+    new = pushed(standin, registry, AMD64, content="new")
+    (theirs,) = pushed(standin, registry, ARM64, content="not yet published")
+    publish(
+        registry,
+        repository=HELLO,
+        tags=["latest"],
+        members=new,
+        carried=carried,
+        arch_name=arch_name,
+    )
+    assert tags_of(standin)["latest-arm64v8"] == theirs.descriptor.digest
+
+
+def test_an_index_shows_of_every_member_what_is_said_of_it(standin: StandIn) -> None:
+    registry = standin.client()
+    members = pushed(standin, registry, *ALL)
+
+    def describe(member: PublishedImage) -> PublishedImage:
+        said = (("says", str(member.platform)),)
+        return replace(member, descriptor=replace(member.descriptor, annotations=said))
+
+    done = publish(
+        registry,
+        repository=HELLO,
+        tags=["latest"],
+        members=members,
+        describe=describe,
+        annotations=lambda found: (("members", str(len(found))),),
+    )
+    assert done.indexes[0].annotations == (("members", "3"),)
+    assert [dict(m.descriptor.annotations) for m in done.indexes[0].members] == [
+        {"says": str(platform)} for platform in ALL
+    ]

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from fleet.engine import BuildOrder, BuiltImage, Pruned
@@ -87,6 +88,10 @@ class StandInRegistry:
             members=tuple(self._member(reference, child) for child in told["manifests"]),
             annotations=pairs(told.get("annotations", {})),
         )
+
+    def manifest(self, reference: Reference) -> Any:
+        image = self._image(reference)
+        return SimpleNamespace(body=b"manifest", descriptor=image.descriptor)
 
     def ping(self, registry: str) -> None:
         self.stage.happens("ping")
@@ -298,7 +303,7 @@ class Stage:
                 recipe.image.name: repository(REGISTRY, recipe.image.name)
                 for recipe in self.fleet.recipes
             },
-            tags=self.fleet.tags,
+            tags={recipe.image.name: self.fleet.tags for recipe in self.fleet.recipes},
             provenance=self.provenance,
             policy=self.policy,
             emit=emit,

@@ -554,6 +554,7 @@ def test_a_platform_that_could_not_be_renewed_stays_as_it_stands(stage: Stage) -
     fails(again)
     _, indexes = again.run()
     partial = next(i for i in indexes if i.plan.image == "tools")
+    assert partial.error is None, partial.error
     after = {m.platform: m for m in partial.published[0].members}
     assert after[ARM32].descriptor.digest == before[ARM32].descriptor.digest
     assert dict(partial.published[0].annotations)[LABEL_PARTIAL] == "linux/arm/v7"

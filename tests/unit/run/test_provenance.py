@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import ExitCode, UsageError
-from fleet.run.provenance import Provenance, public_address
+from fleet.run.provenance import Provenance, moment_of, public_address
 
 Git = Callable[..., str]
 
@@ -143,3 +143,33 @@ def test_a_source_date_epoch_that_is_no_date_is_a_usage_error(
         Provenance.of(outside)
     assert caught.value.exit_code is ExitCode.USAGE
     assert caught.value.hint
+
+
+# --- what tags leave open -----------------------------------------------------------------
+
+
+def test_a_tag_names_the_day_and_the_commit(
+    git: Git, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git("init", "-q")
+    (outside / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-qm", "one")
+    commit = git("rev-parse", "HEAD")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert moment_of(outside, ["latest", "{date}-{git_sha}"]) == {
+        "date": "20231114",
+        "git_sha": commit[:12],
+    }
+    (outside / "file").write_text("two")
+    assert moment_of(outside, ["{git_sha}"])["git_sha"] == f"{commit[:12]}-dirty"
+
+
+def test_tags_that_leave_neither_open_ask_nobody(outside: Path) -> None:
+    assert moment_of(outside, ["latest", "{version}"]) == {}
+
+
+def test_a_commit_where_there_is_none_is_a_usage_error(outside: Path) -> None:
+    assert set(moment_of(outside, ["{date}"])) == {"date", "git_sha"}
+    with pytest.raises(UsageError, match="git_sha"):
+        moment_of(outside, ["{git_sha}"])
