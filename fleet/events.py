@@ -58,6 +58,7 @@ class RunStarted(Event):
     inventory: Path
     command: tuple[str, ...]
     folder: Path  # of the record
+    request: Mapping[str, Any] = field(default_factory=dict)  # as JSON: what it was asked for
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -598,6 +598,14 @@ class RunResult:
         """Whether everything that was asked for is published."""
         return all(o.good for o in self.outcomes) and not any(i.error for i in self.indexes)
 
+    @property
+    def in_part(self) -> bool:
+        """Whether what is missing is missing as was allowed: every index stands, some in part."""
+        covered = {i.plan.image: i.lacking for i in self.indexes if i.error is None}
+        return not any(i.error for i in self.indexes) and all(
+            o.good or o.id.platform in covered.get(o.id.image, ()) for o in self.outcomes
+        )
+
 
 def topological(ids: Iterable[JobId], parents: Mapping[JobId, tuple[JobId, ...]]) -> list[JobId]:
     """The ids, parents first, otherwise in the given order.

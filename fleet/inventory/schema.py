@@ -24,10 +24,11 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from fleet.durations import parse_duration
 from fleet.errors import UsageError
 from fleet.inventory import tree
 from fleet.inventory.addresses import Address, parse_address, parse_port, parse_registry
-from fleet.inventory.quantities import parse_duration, parse_size
+from fleet.inventory.sizes import parse_size
 from fleet.inventory.suggest import did_you_mean
 from fleet.models import Connection, RegistrySpec
 from fleet.models import Limits as Bounds

@@ -55,6 +55,7 @@ class Shop:
     # Started builds of this run are followed again after a drop, never repeated;
     # with --force those of earlier runs are not collected.
     collect: bool = True
+    resumed: bool = False  # then even they are
 
 
 @dataclass(kw_only=True)
@@ -122,7 +123,7 @@ class Task:
             order = self._order()
             if first:
                 self._ordered(order)
-            collect = self.shop.collect and not self.job.anew
+            collect = self.shop.resumed or (self.shop.collect and not self.job.anew)
             return self.machine.engine.build(order, on_line, attach=collect or not first)
 
         return self._retry(Step.BUILD, attempt)
