@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 
 from fleet.engine.transience import may_pass
-from fleet.errors import BuildFailed, DiskFull, EngineError, MirrorTrouble, OutOfMemory
+from fleet.errors import BuildFailed, DiskFull, EngineError, EngineGone, MirrorTrouble, OutOfMemory
 
 SHOWN = 20  # of the last lines, to people
 
@@ -22,6 +22,15 @@ _PREFIX = re.compile(r"#\d+ (?:\d+\.\d+ )?")  # a step's number, and the seconds
 # BuildKit's own last word, of what it does itself: frontends and images that it fetches.
 _SOLVE = re.compile(r"^ERROR: failed to (?:solve|do request|resolve)")
 _NO_SPACE = re.compile(r"no space left on device|\bENOSPC\b|disk quota exceeded", re.IGNORECASE)
+# The docker command's words, when the daemon behind it is gone or never was there.
+_ENGINE = re.compile(
+    r"^ERROR: .*(?:code = Unavailable|error reading from server|transport is closing"
+    r"|Cannot connect to the Docker daemon|failed to receive status)"
+    r"|^(?:ERROR: )?Cannot connect to the Docker daemon|^error during connect"
+    r"|^(?:ERROR: )?failed to (?:receive status|dial gRPC|list workers)"
+    r"|^rpc error: code = Unavailable|^unexpected EOF$",
+    re.MULTILINE,
+)
 _KILLED = re.compile(
     r"exit code: 137|\bKilled\b|signal: killed|Killed signal|signal 9|cannot allocate memory"
     r"|Cannot allocate memory|out of memory|MemoryError|virtual memory exhausted|std::bad_alloc"
@@ -85,6 +94,8 @@ def diagnose(host: str, status: int, log: Sequence[str], *, out_of_memory: bool)
     """
     tail = tuple(log[-SHOWN:])
     words = "\n".join(_of_failed_step(log))
+    if _ENGINE.search("\n".join(log[-5:])):
+        return EngineGone(host, f"the Docker daemon went away during the build: {log[-1]}")
     if full(words):
         return disk_full(host, "the build found none")
     if out_of_memory and _KILLED.search(words):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fleet.engine.diagnosis import SHOWN, diagnose
-from fleet.errors import BuildFailed, DiskFull, MirrorTrouble, OutOfMemory
+from fleet.errors import BuildFailed, DiskFull, EngineGone, MirrorTrouble, OutOfMemory
 
 
 def log(*said: str, code: int = 1) -> list[str]:
@@ -108,6 +108,21 @@ def test_a_full_disk_is_said_to_be_one() -> None:
     assert isinstance(error, DiskFull)
     assert not error.transient
     assert "fleet prune" in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "ERROR: failed to receive status: rpc error: code = Unavailable desc = error reading from"
+        " server: EOF",
+        "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?",
+        "failed to dial gRPC: Cannot connect to the Docker daemon. Is the docker daemon running?",
+    ],
+)
+def test_an_engine_that_goes_away_in_the_middle_is_no_failure_of_the_build(last: str) -> None:
+    error = diagnose("pi-1", 1, ["#5 [2/2] RUN make", "#5 0.1 cc a.c", last], out_of_memory=False)
+    assert isinstance(error, EngineGone)
+    assert error.transient
 
 
 def test_people_are_shown_the_last_lines_and_all_are_judged() -> None:

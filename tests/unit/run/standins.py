@@ -17,7 +17,7 @@ from typing import Any
 
 from fleet.engine import BuildOrder, BuiltImage, Pruned
 from fleet.errors import ConnectionLost, NotInRegistry
-from fleet.events import Event, to_json
+from fleet.events import BuildOrdered, Event, to_json
 from fleet.models import (
     Credentials,
     Descriptor,
@@ -34,6 +34,7 @@ from fleet.models import (
 from fleet.platforms import Platform
 from fleet.references import Reference
 from fleet.registry import CredentialStore
+from fleet.run.cancel import Reopen
 from fleet.run.execute import execute
 from fleet.run.job import Shop
 from fleet.run.machine import Machine
@@ -272,7 +273,12 @@ class Stage:
         fault.do()
 
     def run(
-        self, plan: Plan | None = None, *, publish: bool = True
+        self,
+        plan: Plan | None = None,
+        *,
+        publish: bool = True,
+        name: str = "RUN",
+        reopen: Reopen | None = None,
     ) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
         """Execute a plan, by default that of everything."""
         return execute(
@@ -281,6 +287,8 @@ class Stage:
             machines={report.spec.name: self.machine(report) for report in self.fleet.reports},
             log_path=lambda job, attempt: Path(f"{job.slug}.{attempt}.log"),
             publish=publish,
+            run=name,
+            reopen=reopen,
         )
 
     def shop(self) -> Shop:
@@ -321,7 +329,12 @@ class Stage:
             tunnelled={},
         )
 
-    def told(self, *kinds: type[Event]) -> list[Event]:
+    @property
+    def ordered(self) -> dict[JobId, str]:
+        """The key of each build that was begun."""
+        return {e.job: e.key for e in self.events if isinstance(e, BuildOrdered)}
+
+    def told(self, *kinds: type[Event]) -> list[Any]:
         """The events of some types, in the order in which they were told."""
         return [event for event in self.events if isinstance(event, kinds)]
 

@@ -7,6 +7,8 @@ import signal
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleet.engine import Engine
 from fleet.errors import (
     AuthenticationFailed,
     BuildFailed,
@@ -31,6 +34,7 @@ from fleet.errors import (
     SmokeFailed,
 )
 from fleet.events import (
+    BuildOrdered,
     Event,
     HostAway,
     HostBack,
@@ -44,6 +48,7 @@ from fleet.events import (
     StepFinished,
 )
 from fleet.models import LABEL_EMULATED, LABEL_INPUTS, LABEL_PARTIAL, Held, Status, Step
+from fleet.run import execute as execute_module
 from fleet.run.provenance import Provenance
 from fleet.run.retry import Policy, speaks_against_host
 from tests.unit.plan.builders import (
@@ -59,7 +64,7 @@ from tests.unit.plan.builders import (
     three_hosts,
 )
 
-from .standins import PASSWORD, Stage, ends
+from .standins import PASSWORD, Stage, StandInEngine, ends
 
 PLATFORMS = (AMD64, ARM32, ARM64)
 HELLO = image("hello", on=[DEBIAN], text=f"FROM {DEBIAN}\n")
@@ -738,3 +743,75 @@ def test_whatever_fails_every_job_ends_and_only_whole_indexes_are_put(
             assert set(index.plan.members) <= good
     put = {name.rpartition("/")[2].removesuffix(":latest") for name in stage.registry.puts}
     assert put == {i.plan.image for i in indexes if i.error is None}
+
+
+# --- Ctrl-C, once and twice ---------------------------------------------------------------
+
+
+class Reopened:
+    """New connections to the stage's engines."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[Engine]:
+        yield StandInEngine(self.stage, name)  # type: ignore[misc]
+
+
+def pressed_while_building(stage: Stage, *numbers: signal.Signals) -> None:
+    """Interrupts come while the Raspberry Pi builds, each once the one before it was heard."""
+    left = list(numbers)
+
+    def press(event: Event | None = None) -> None:
+        if left and (event is None or (isinstance(event, Notice) and "goes on" in event.message)):
+            os.kill(os.getpid(), left.pop(0))
+
+    def interrupted() -> None:
+        press()
+        stage.hosts["pi-1"].wait_for_close()
+
+    stage.on_event = press
+    stage.fault(interrupted, step="build", host="pi-1")
+
+
+def test_the_first_interrupt_says_how_to_go_on_and_how_to_end_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute_module, "GRACE", 0.05)
+    pressed_while_building(stage, signal.SIGINT)
+    stage.run(name="r-1", reopen=Reopened(stage))
+    (notice,) = stage.told(Notice)
+    assert "hello linux/arm/v7 on pi-1" in notice.message
+    assert "`fleet resume r-1`" in notice.message
+    assert "`fleet cancel r-1`" in notice.message
+    assert stage.cancelled == []
+
+
+def test_the_second_interrupt_ends_the_builds_on_their_hosts(stage: Stage) -> None:
+    pressed_while_building(stage, signal.SIGINT, signal.SIGINT)
+    outcomes, _ = stage.run(reopen=Reopened(stage))
+    key = stage.ordered[job("hello", ARM32)]
+    assert ("pi-1", key) in stage.cancelled
+    assert any("pi-1 is cancelled" in e.message for e in stage.told(Notice))
+    assert ends(outcomes)["hello linux/arm/v7"].startswith("cancelled: ")
+
+
+def test_builds_of_a_host_that_does_not_answer_are_named(stage: Stage) -> None:
+    pressed_while_building(stage, signal.SIGINT, signal.SIGINT)
+    stage.fault(HostUnreachable("pi-1", "no route"), step="cancel", host="pi-1", times=9)
+    stage.run(reopen=Reopened(stage))
+    said = [e.message for e in stage.told(Notice)]
+    assert any("could not be cancelled: pi-1: no route" in message for message in said)
+
+
+def test_a_system_that_shuts_down_is_not_kept_waiting(stage: Stage) -> None:
+    pressed_while_building(stage, signal.SIGTERM, signal.SIGTERM)
+    stage.run(reopen=Reopened(stage))
+    assert stage.cancelled == []
+
+
+def test_what_is_ordered_is_told_under_its_key(stage: Stage) -> None:
+    stage.run()
+    told = {e.job: e.key for e in stage.told(BuildOrdered)}
+    assert told == {id: order.key for id, order in stage.orders.items()}
