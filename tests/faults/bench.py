@@ -243,10 +243,10 @@ class Bench:
         blobs = self.folder / "registry/data/docker/registry/v2/blobs/sha256"
         return blobs / hex_[:2] / hex_ / "data"
 
-    def heard(self) -> list[list[int]]:
-        """The ticks that the logs of the newest run hold, as executions that start at 1."""
-        newest = max((self.state / "fleet" / "runs").iterdir())
-        logs = sorted((newest / "logs").glob("work-amd64.*.log"))
+    def heard(self, runs: int = 1) -> list[list[int]]:
+        """The ticks that the logs of the newest runs hold, as executions that start at 1."""
+        newest = sorted((self.state / "fleet" / "runs").iterdir())[-runs:]
+        logs = [log for run in newest for log in sorted((run / "logs").glob("work-amd64.*.log"))]
         ticks = [
             int(found[1])
             for log in logs

@@ -440,7 +440,7 @@ has() {
 receive() {
     into=$state/contexts/.incoming-$1
     mkdir -p "$into/tree" || exit 73
-    find "$state/contexts" -maxdepth 1 -name '.incoming-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
+    find contexts -maxdepth 1 -name '.incoming-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
     tar -xpof - -C "$into/tree" || exit 74
     TZ=UTC touch -t 197001010000 "$into/tree"
     : >"$into/used"
@@ -469,10 +469,10 @@ commit() {
 # `order=`; the number of contexts behind `contexts=`; and the bytes that it made room for.
 prune() {
     say
-    mkdir -p "$state/builds" "$state/contexts" || exit 73
+    cd "$state" 2>/dev/null || { printf 'contexts=0\nbytes=0\n' && return 0; }
     before=$(room "$state")
     gone=$state/.gone-$$
-    mkdir -p "$gone" || exit 73
+    mkdir "$gone" 2>/dev/null # which a full disk refuses: then all is removed where it is
     used=
     for dir in "$state"/builds/*/; do
         dir=${dir%/}
@@ -484,26 +484,35 @@ prune() {
             used="$used $(sed -n 's/.*"context": "sha256:\([0-9a-f]*\)".*/\1/p' "$dir/order.json")"
         elif [ -n "$(find "$dir" -prune -mmin "+$1")" ]; then
             [ ! -e "$dir/order.json" ] || { printf 'order='; tr -d '\n' <"$dir/order.json"; echo; }
-            mv "$dir" "$gone/"
+            discard "$dir"
         fi
     done
-    exec 9>"$state/contexts/.lock" || exit 73
-    flock 9
     count=0
-    for mark in $(find "$state/contexts" -mindepth 2 -maxdepth 2 -name used -mmin "+$1"); do
+    if [ -d "$state/contexts" ]; then
+        exec 9>"$state/contexts/.lock" || exit 73
+        flock 9
+    fi
+    for mark in $(find contexts -mindepth 2 -maxdepth 2 -name used -mmin "+$1" 2>/dev/null); do
         name=${mark%/used}
         name=${name##*/}
         case " $used " in *" $name "*) continue ;; esac
         # An upload that goes on writes no mark; a day is more than any takes.
         case $name in .incoming-*) [ -n "$(find "$mark" -mmin +1440)" ] || continue ;; esac
-        mv "$state/contexts/$name" "$gone/" && count=$((count + 1))
+        discard "$state/contexts/$name" && count=$((count + 1))
     done
     exec 9>&-
-    find "$state/contexts" -maxdepth 1 -name '.incoming-*' -mmin +1440 -exec mv {} "$gone/" \;
-    find "$state/builds" -maxdepth 1 -name '.order-*' -mmin +1440 -exec mv {} "$gone/" \;
+    find contexts -maxdepth 1 -name '.incoming-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
+    find builds -maxdepth 1 -name '.order-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
     chmod -R u+rwX "$gone" 2>/dev/null
     rm -rf "$gone"
     printf 'contexts=%s\nbytes=%s\n' "$count" "$(($(room "$state") - before))"
+}
+
+# discard FOLDER: takes it out of everybody's sight at once; what it holds is removed later.
+discard() {
+    mv "$1" "$gone/" 2>/dev/null && return 0
+    chmod -R u+rwX "$1" 2>/dev/null
+    rm -rf "$1"
 }
 
 # room FOLDER: the bytes that are free there.
