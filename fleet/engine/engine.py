@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -41,6 +42,7 @@ WriteTar = Callable[[Context, BinaryIO], None]
 SMOKE_SECONDS = 300.0
 _STALLED = 60.0  # seconds that a host may take to accept the next bytes of a context
 _PIECE = 32768
+_KEPT = 14 * 86400.0  # seconds for which what nobody uses stays on a host
 _JUDGED = 400  # of a log's last lines, when a build has failed
 
 
@@ -60,6 +62,7 @@ class Engine:
         self._script = HostScript(host, self._state)
         self._detached = DetachedBuilds(host, self._script)
         self._cursors: dict[str, LogCursor] = {}
+        self._untidy = threading.Lock()  # taken by the first one, for good
         self._passing: set[str] = set()  # names that are good only while the tunnel is open
 
     @cached_property
@@ -220,6 +223,11 @@ class Engine:
         """The bytes that are free where the engine keeps its images, or where fleet does."""
         folders = (self._facts.engine.root_dir, str(self._state))
         return min(self._detached.free(folder) for folder in folders)
+
+    def tidy(self) -> None:
+        """Keep fleet's folder bounded: remove what was not used for two weeks, once per engine."""
+        if self._untidy.acquire(blocking=False):
+            self.prune(_KEPT)
 
     def prune(self, age: float) -> Pruned:
         """Remove what is left over of builds that ended, and of contexts unused, for so long.

@@ -13,10 +13,10 @@ import queue
 import signal
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -183,6 +183,8 @@ class _Execution:
         self._watched: set[str] = set()  # hosts that are away, each with a thread that asks it
         self._begun: dict[JobId, Begun] = {}  # builds on hosts, as far as they matter
         self._unlucky: dict[JobId, Outcome] = {}  # how jobs fared that are to be done once more
+        # Builds on a host that was lost, of jobs that have begun anew on another one.
+        self._orphans: defaultdict[str, list[Begun]] = defaultdict(list)
         self._tried_alone: set[JobId] = set()
         self._stops: list[int] = []  # the signals that came
 
@@ -237,6 +239,8 @@ class _Execution:
             id=refusal.id, status=refusal.status, reason=""
         )
         error = before.error and replace(before.error, message=refusal.reason)
+        if refusal.status is Status.CANCELLED:
+            error = None
         return replace(before, status=refusal.status, reason=refusal.reason, error=error)
 
     def _parents(self, assignment: Assignment) -> dict[JobId, PublishedImage]:
@@ -292,6 +296,11 @@ class _Execution:
             return
         self._messages.put(_StayedAway(host=host, error=error))
 
+    def _end_orphan(self, orphan: Begun) -> None:
+        """End a build that nobody waits for any more; one that cannot be ended ends by itself."""
+        with suppress(FleetError):
+            self._machines[orphan.host].engine.cancel(orphan.key)
+
     # --- what came of it ------------------------------------------------------------------
 
     def _receive(self, message: _Message, pool: ThreadPoolExecutor) -> None:
@@ -299,9 +308,14 @@ class _Execution:
             case _Ended():
                 self._ended(message, pool)
             case Begun():
+                before = self._begun.get(message.job, message)
+                if before.host != message.host:
+                    self._orphans[before.host].append(before)
                 self._begun[message.job] = message
             case _Back():
                 self._watched.discard(message.host)
+                for orphan in self._orphans.pop(message.host, ()):
+                    pool.submit(self._end_orphan, orphan)
                 self._schedule.back(message.host)
                 self._shop.emit(HostBack(host=message.host, seconds=message.seconds))
             case _StayedAway():

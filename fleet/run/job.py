@@ -96,6 +96,7 @@ class Task:
 
     def _room(self) -> None:
         """See that the build finds as much room on the host's disk as it shall."""
+        self.machine.engine.tidy()
         wanted = self.shop.limits.min_free
         free = self.machine.engine.free() if wanted else 0
         if free < wanted:

@@ -152,6 +152,9 @@ class StandInEngine:
         self._happens("room")
         return self.stage.free
 
+    def tidy(self) -> None:
+        self._happens("tidy")
+
     def prune(self, age: float) -> Pruned:
         self._happens("prune")
         return Pruned(orders=("{}",), contexts=2, freed=3_000_000)

@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ from fleet.events import (
     RetryScheduled,
     StepFinished,
 )
-from fleet.models import LABEL_EMULATED, LABEL_INPUTS, LABEL_PARTIAL, Held, Status, Step
+from fleet.models import LABEL_EMULATED, LABEL_INPUTS, LABEL_PARTIAL, Held, JobId, Status, Step
 from fleet.run import execute as execute_module
 from fleet.run.provenance import Provenance
 from fleet.run.retry import Policy, speaks_against_host
@@ -815,3 +816,37 @@ def test_what_is_ordered_is_told_under_its_key(stage: Stage) -> None:
     stage.run()
     told = {e.job: e.key for e in stage.told(BuildOrdered)}
     assert told == {id: order.key for id, order in stage.orders.items()}
+
+
+def test_what_goes_on_on_a_host_that_comes_back_too_late_is_ended_there(wide: Stage) -> None:
+    """A job that moved has begun anew elsewhere: nobody waits for its first build any more."""
+    moved = threading.Event()
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, BuildOrdered) and event.attempt == 2:
+            moved.set()
+
+    def answers() -> None:
+        assert moved.wait(60)
+
+    wide.on_event = on_event
+    wide.policy = Policy(attempts=1, first_wait=0.0, longest_wait=0.0)
+    wide.fault(ConnectionLost("amd64-1", "reset"), step="build", host="amd64-1")
+    wide.fault(answers, step="answer", host="amd64-1")
+    # The run goes on until the host is back.
+    wide.fault(lambda: wait_until_told(wide, HostBack), step="build", platform=ARM32)
+    outcomes, _ = wide.run()
+    assert all(o.good for o in outcomes)
+    (lost,) = [e for e in wide.told(BuildOrdered) if e.attempt == 1 and e.job == moved_job(wide)]
+    assert wide.cancelled == [("amd64-1", lost.key)]
+
+
+def moved_job(stage: Stage) -> JobId:
+    return next(e.job for e in stage.told(BuildOrdered) if e.attempt == 2)
+
+
+def wait_until_told(stage: Stage, kind: type[Event]) -> None:
+    end = time.monotonic() + 60
+    while not stage.told(kind):
+        assert time.monotonic() < end
+        time.sleep(0.01)
