@@ -181,6 +181,7 @@ class _Execution:
         self._indexes: dict[str, IndexOutcome] = {}
         self._strikes: Counter[str] = Counter()
         self._watched: set[str] = set()  # hosts that are away, each with a thread that asks it
+        self._over = threading.Event()  # then nobody waits for them any more
         self._begun: dict[JobId, Begun] = {}  # builds on hosts, as far as they matter
         self._unlucky: dict[JobId, Outcome] = {}  # how jobs fared that are to be done once more
         # Builds on a host that was lost, of jobs that have begun anew on another one.
@@ -189,8 +190,8 @@ class _Execution:
         self._stops: list[int] = []  # the signals that came
 
     def run(self) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
-        # Putting an index and waiting for a host take threads, too, and no build's slot.
-        workers = sum(self._slots.values()) + len(self._slots) + 2
+        # Putting an index takes a thread, too, and must not wait for a build's slot.
+        workers = sum(self._slots.values()) + 2
         with (
             _interrupts_to(self._messages),
             ThreadPoolExecutor(max_workers=workers, thread_name_prefix="job") as pool,
@@ -200,6 +201,7 @@ class _Execution:
             while self._schedule.running or self._putting or self._waits:
                 self._receive(self._messages.get(), pool)
                 self._advance(pool)
+            self._over.set()
             if self._stops:
                 self._leave()
         return (
@@ -279,12 +281,12 @@ class _Execution:
 
     def _watch(self, host: str, error: FleetError) -> None:
         """Ask a host that is away, again and again, whether it is back."""
-        stop, began, asked = self._shop.stop, time.monotonic(), 0
+        began, asked = time.monotonic(), 0
         pauses = Policy(first_wait=self._shop.policy.first_wait, longest_wait=_LONGEST_PAUSE)
         while (left := began + self._shop.limits.host_wait - time.monotonic()) > 0:
             asked += 1
-            if stop.wait(min(left, pauses.wait(None, asked))):
-                break
+            if self._over.wait(min(left, pauses.wait(None, asked))):
+                return
             try:
                 self._machines[host].engine.answer()
             except FleetError as new:
@@ -306,7 +308,7 @@ class _Execution:
     def _receive(self, message: _Message, pool: ThreadPoolExecutor) -> None:
         match message:
             case _Ended():
-                self._ended(message, pool)
+                self._ended(message)
             case Begun():
                 before = self._begun.get(message.job, message)
                 if before.host != message.host:
@@ -330,7 +332,7 @@ class _Execution:
                 if len(self._stops) == 1:
                     self._interrupt()
 
-    def _ended(self, end: _Ended, pool: ThreadPoolExecutor) -> None:
+    def _ended(self, end: _Ended) -> None:
         job, host, result = end.assignment.job, end.assignment.host, end.result
         failed = Outcome(
             id=job.id,
@@ -356,7 +358,7 @@ class _Execution:
         elif isinstance(result, OutOfMemory) and self._may_be_alone(job.id, host):
             self._alone(failed, error)
         elif isinstance(result, FleetError) and speaks_against_host(result):
-            self._host_failed(failed, result, pool)
+            self._host_failed(failed, result)
         else:
             self._end(failed)
 
@@ -379,7 +381,7 @@ class _Execution:
         )
         self._schedule.alone(failed.id)
 
-    def _host_failed(self, failed: Outcome, error: FleetError, pool: ThreadPoolExecutor) -> None:
+    def _host_failed(self, failed: Outcome, error: FleetError) -> None:
         """A host failed under a job, which waits for it or moves on if it can."""
         host = failed.host or ""
         self._unlucky[failed.id] = failed
@@ -395,7 +397,10 @@ class _Execution:
                 wait = self._shop.limits.host_wait
                 self._shop.emit(HostAway(host=host, error=ErrorInfo.of(error), wait=wait))
                 self._watched.add(host)
-                pool.submit(self._watch, host, error)
+                # A run that has nothing more to do does not wait for a host that is not there.
+                threading.Thread(
+                    target=self._watch, args=(host, error), name=f"away-{host}", daemon=True
+                ).start()
         else:
             self._schedule.suspend(failed.id)  # another job was faster to find out
 
@@ -429,6 +434,7 @@ class _Execution:
     def _interrupt(self) -> None:
         """Stop following: builds go on on their hosts, nothing new is started."""
         self._shop.stop.set()
+        self._over.set()
         self._schedule.drain("interrupted before it started")
         for machine in self._machines.values():
             machine.host.close()

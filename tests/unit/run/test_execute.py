@@ -850,3 +850,13 @@ def wait_until_told(stage: Stage, kind: type[Event]) -> None:
     while not stage.told(kind):
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_a_run_that_is_done_does_not_wait_for_a_host_that_is_away(wide: Stage) -> None:
+    asked = threading.Event()
+    wide.fault(ConnectionLost("amd64-1", "reset"), step="build", host="amd64-1", times=2)
+    wide.fault(lambda: asked.wait(60), step="answer", host="amd64-1")
+    outcomes, _ = wide.run()
+    assert all(o.good for o in outcomes)
+    assert wide.told(HostBack) == []
+    asked.set()
