@@ -83,7 +83,7 @@ from fleet.run.examine import (
 )
 from fleet.run.execute import execute
 from fleet.run.job import Shop
-from fleet.run.lock import end_holder, run_lock
+from fleet.run.lock import end_holder, lock_name, run_lock
 from fleet.run.machine import Address, Machine
 from fleet.run.probing import probe_patiently
 from fleet.run.provenance import Provenance, moment_of
@@ -703,7 +703,8 @@ class Workshop:
             if report.facts is None:
                 continue
             host = self._hosts[report.spec.name]
-            engine = Engine(host, report.facts, write_tar=recipes.write_tar)
+            owner = f"{platform.node()}-{lock_name(self.inventory.path)}"
+            engine = Engine(host, report.facts, write_tar=recipes.write_tar, owner=owner)
             self._stack.callback(engine.close)
             machines[report.spec.name] = Machine(
                 report=report, host=host, engine=engine, tunnelled=self._tunnelled()

@@ -51,17 +51,23 @@ class Engine:
 
     Every method raises what ``Host.run`` raises (ConnectionLost above all), and
     EngineDown, EngineGone or EnginePermission where the daemon does not answer.
-    ``write_tar`` writes a context as a tar with fixed times.
+    ``write_tar`` writes a context as a tar with fixed times. ``owner`` names whoever
+    can have one run only at a time: what a dead run of the same owner has left in the
+    middle of a smoke test is removed.
     """
 
-    def __init__(self, host: Host, facts: HostFacts, *, write_tar: WriteTar) -> None:
+    def __init__(
+        self, host: Host, facts: HostFacts, *, write_tar: WriteTar, owner: str | None = None
+    ) -> None:
         self._host = host
         self._facts = facts
         self._write_tar = write_tar
         self._state = _state_folder(host, facts)
         self._script = HostScript(host, self._state)
         self._detached = DetachedBuilds(host, self._script)
+        self._owner = owner or secrets.token_hex(8)
         self._cursors: dict[str, LogCursor] = {}
+        self._heard: dict[str, LogCursor] = {}  # the ends of builds that ended well
         self._untidy = threading.Lock()  # taken by the first one, for good
         self._passing: set[str] = set()  # names that are good only while the tunnel is open
 
@@ -75,7 +81,7 @@ class Engine:
     def _trials(self) -> Trials:
         from fleet.engine.smoke import Trials
 
-        return Trials(self._api, owner=secrets.token_hex(8))
+        return Trials(self._api, owner=self._owner)
 
     # --- before a build -------------------------------------------------------------------
 
@@ -153,15 +159,22 @@ class Engine:
         if cursor is None:
             cursor = self._cursors.setdefault(order.key, LogCursor())
         files = order.files(self._facts.engine, self._state, self._host.spec.slots)
+        # One that ended well in these very hands is as good as new.
+        attach = attach or order.key in self._heard
         begun = self._detached.start(order.name, files, attach=attach, seen=cursor.execution)
         if begun.id != cursor.execution:
-            cursor.execution, cursor.offset = begun.id, 0
+            # A job that comes back to a build that it has heard to its end hears no line again.
+            heard = self._heard.get(order.key)
+            known = heard is not None and heard.execution == begun.id
+            cursor.execution, cursor.offset = begun.id, heard.offset if heard and known else 0
         state = self._detached.follow(order.name, cursor, on_line)
         ended = self._detached.status(order.name)
         if ended.id != begun.id:
             state = State.REPLACED
         told = ended.status or state in (State.TIMED_OUT, State.SILENT)
         log = self._detached.tail(order.name, _JUDGED) if told else ()
+        if ended.status == 0 and state is State.FINISHED:
+            self._heard[order.key] = LogCursor(execution=begun.id, offset=cursor.offset)
         # From here on its end is told; to hear it once more is to start over.
         self._cursors.pop(order.key, None)
         cursor.execution, cursor.offset = "", 0

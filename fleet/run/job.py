@@ -71,6 +71,7 @@ class Task:
     _detail: str = field(default="", init=False)
     _started: bool = field(default=False, init=False)
     _pruned: bool = field(default=False, init=False)
+    _doubted: bool = field(default=False, init=False)
 
     def run(self) -> PublishedImage:
         """Do the job. Raises what its last attempt at a step raised."""
@@ -164,24 +165,33 @@ class Task:
                 self._lines(Step.PUSH),
             )
         except PushFailed as error:
-            if error.transient:
-                self._ask_how_long(repository, error)
-            raise
+            raise self._second_opinion(repository, error) from error
 
-    def _ask_how_long(self, repository: Reference, error: PushFailed) -> None:
-        """Raise what the registry itself says, where it names a time to come back at.
+    def _second_opinion(self, repository: Reference, error: PushFailed) -> FleetError:
+        """What a push failed of, once the registry itself was asked.
 
-        The Docker daemon keeps a Retry-After to itself.
+        The Docker daemon keeps a Retry-After to itself. And where its first question
+        meets a 503, it learns of no need for credentials, sends none, and is refused
+        when the registry is well again.
         """
+        denied = "unauthorized" in error.message
+        if not error.transient and (not denied or self._doubted):
+            return error
         try:
             self.shop.registry.ping(repository.registry)
         except RegistryBusy as busy:
-            if busy.retry_after is not None:
-                raise RegistryBusy(
-                    f"{error.message} ({busy.message})", retry_after=busy.retry_after
-                ) from error
+            if busy.retry_after is None:
+                return error
+            said = f"{error.message} ({busy.message})"
+            return RegistryBusy(said, retry_after=busy.retry_after)
         except FleetError:
-            return  # the push's own words say more
+            return error  # the push's own words say more
+        if error.transient:
+            return error
+        self._doubted = True
+        said = f"{error.message} (and yet it takes the credentials from the controller)"
+        said = said.removeprefix(f"{error.host}: ")
+        return PushFailed(error.host, said, transient=True, hint=error.hint)
 
     def _verify(self, digest: str) -> PublishedImage:
         platform = self.job.id.platform

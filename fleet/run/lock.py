@@ -24,7 +24,7 @@ def run_lock(folder: Path, inventory: Path, *, run: str, wait: float = 0.0) -> I
     Gives a warning where the folder cannot be written, and so nothing is locked:
     a build is worth more than its lock. Raises LockHeld, naming the run that holds it.
     """
-    name = _name(inventory)
+    name = lock_name(inventory)
     holder = folder / f"{name}.json"
     lock = FileLock(folder / f"{name}.lock")
     warning = None
@@ -58,7 +58,7 @@ def end_holder(folder: Path, inventory: Path, *, run: str, patience: float = 60.
     Nothing is done where another run holds it, or none on this machine. Raises
     LockHeld where the run has not ended within ``patience`` seconds.
     """
-    name = _name(inventory)
+    name = lock_name(inventory)
     lock = FileLock(folder / f"{name}.lock")
     try:
         lock.acquire(timeout=0)
@@ -86,7 +86,8 @@ def end_holder(folder: Path, inventory: Path, *, run: str, patience: float = 60.
     return True
 
 
-def _name(inventory: Path) -> str:
+def lock_name(inventory: Path) -> str:
+    """The name of an inventory's lock, under which there is one run at a time."""
     return hashlib.sha256(os.fsencode(inventory.resolve())).hexdigest()[:16]
 
 

@@ -134,6 +134,8 @@ class Bench:
             host.hurt.start_sshd() if not self._listens(host) else None
             if host.admin(["docker", "version"], check=False).returncode != 0:
                 host.hurt.start_docker()
+            # What a host that was killed could not take away itself.
+            host.admin(["sh", "-c", "docker ps -aq | xargs -r docker rm -f"])
             subprocess.run(
                 host.backend.admin(["sh", "-c", _INSTALL]),
                 input=_COUNTER, text=True, check=True, capture_output=True, timeout=60,

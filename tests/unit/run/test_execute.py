@@ -860,3 +860,25 @@ def test_a_run_that_is_done_does_not_wait_for_a_host_that_is_away(wide: Stage) -
     assert all(o.good for o in outcomes)
     assert wide.told(HostBack) == []
     asked.set()
+
+
+def test_a_refusal_that_the_registry_knows_nothing_of_is_tried_once_more(stage: Stage) -> None:
+    """Docker's daemon forgets the credentials where its first question meets a 503."""
+    error = PushFailed("pi-1", "cannot push: unauthorized: ", transient=False)
+    stage.policy = Policy(attempts=9, first_wait=0.0, longest_wait=0.0)
+    stage.fault(error, step="push", image="tools", platform=ARM32)
+    stage.fault(error, step="push", image="hello", platform=ARM32, times=9)
+    outcomes, _ = stage.run()
+    ended = ends(outcomes)
+    assert ended["tools linux/arm/v7"] == "built@pi-1"
+    assert ended["hello linux/arm/v7"].startswith("failed: pi-1: cannot push: unauthorized")
+    assert len(stage.told(RetryScheduled)) == 2
+
+
+def test_a_refusal_that_the_registry_confirms_is_final(stage: Stage) -> None:
+    error = PushFailed("pi-1", "cannot push: unauthorized: ", transient=False)
+    stage.fault(error, step="push", image="tools", platform=ARM32)
+    stage.fault(RegistryDenied("wrong password"), step="ping")
+    outcomes, _ = stage.run()
+    assert ends(outcomes)["tools linux/arm/v7"].startswith("failed: ")
+    assert stage.told(RetryScheduled) == []
