@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from fleet.errors import BuildFailed, FleetError
+from fleet.errors import BuildFailed, FleetError, PrepareFailed
 from fleet.platforms import Platform
 from fleet.references import Reference
 
@@ -91,6 +91,15 @@ class HostSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """A command that is run on the controller before a context is read, in that folder."""
+
+    command: tuple[str, ...]
+    folder: Path
+    location: Location | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageSpec:
     """An image as the inventory names it."""
 
@@ -101,6 +110,7 @@ class ImageSpec:
     target: str | None = None
     platforms: tuple[Platform, ...] | None = None  # None: the inventory's, else the hosts' own
     smoke: tuple[str, ...] | None = None  # a command that must exit 0 in the image
+    prepare: Preparation | None = None
     location: Location | None = None
 
 
@@ -473,7 +483,7 @@ class ErrorInfo:
             message=error.message,
             hint=error.hint,
             transient=error.transient,
-            tail=error.tail if isinstance(error, BuildFailed) else (),
+            tail=error.tail if isinstance(error, BuildFailed | PrepareFailed) else (),
         )
 
 

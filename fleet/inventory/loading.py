@@ -19,6 +19,7 @@ from fleet.models import (
     ImageSpec,
     Inventory,
     Location,
+    Preparation,
     RegistrySpec,
     pairs,
 )
@@ -309,8 +310,17 @@ class _Making:
             target=image.target,
             platforms=image.platforms,
             smoke=image.smoke,
+            prepare=self._preparation(key, image, context),
             location=self._key_at(*key),
         )
+
+    def _preparation(
+        self, key: tuple[str, str], image: schema.Image, context: Path
+    ) -> Preparation | None:
+        if image.prepare is None:
+            return None
+        at = self._at(*key, "prepare")
+        return Preparation(command=image.prepare, folder=context, location=at)
 
     def _check_paths(self, image: tuple[str, str], context: Path, dockerfile: Path) -> None:
         if self._is_bad(*image, "context"):

@@ -252,6 +252,7 @@ class Image(Section):
     target: Annotated[str | None, _read(_stage)] = None
     platforms: Platforms | None = None
     smoke: Command | None = None
+    prepare: Command | None = None
 
 
 class File(Section):

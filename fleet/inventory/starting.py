@@ -52,6 +52,7 @@ $images
   #   target: runtime                     # a stage of the Dockerfile; default: the last
   #   platforms: [linux/amd64]
   #   smoke: [tool, --version]            # must succeed in the image before it is published
+  #   prepare: [./fetch]                  # is run here, in the context, before that is read
 """)
 
 
