@@ -1,6 +1,6 @@
 """The composition root: every room is put together here, and nowhere else.
 
-The main job reads as a list of verbs: load, read, probe, resolve, plan,
+The main job reads as a list of verbs: load, prepare, read, probe, resolve, plan,
 execute, report (publishing happens within ``execute``, as soon as the last
 member of an index is in).
 """
@@ -81,6 +81,7 @@ from fleet.run.execute import execute
 from fleet.run.job import Shop
 from fleet.run.lock import run_lock
 from fleet.run.machine import Address, Machine
+from fleet.run.prepare import prepare
 from fleet.run.provenance import Provenance, moment_of
 from fleet.run.resolve import resolve
 from fleet.run.retry import Policy, retry
@@ -275,8 +276,13 @@ class Explanation:
 
 
 def explain(request: Request) -> Explanation:
-    """Plan as ``build`` would, and build nothing; what does not answer is part of the answer."""
+    """Plan as ``build`` would, and build nothing; what does not answer is part of the answer.
+
+    `prepare` commands are run: what they leave is part of the contexts, and a plan
+    without it would be about other contexts than the build's.
+    """
     with opened(load(request), request) as workshop:
+        workshop.prepare()
         read = workshop.read()
         reports = workshop.probe()
         held, error = Held(), None
@@ -442,6 +448,7 @@ class Workshop:
 
     def build(self, folder: RunFolder) -> RunResult:
         """The main job."""
+        self.prepare()
         recipes_ = self.read()
         self._patiently(lambda: self.registry.ping(self.address))
         reports: tuple[HostReport, ...] = ()
@@ -472,16 +479,29 @@ class Workshop:
         """Whether everything is there: a night where nothing changed connects to no host."""
         return all(job.kept for job in self.plan(recipes_, (), held).jobs)
 
-    def read(self) -> tuple[Recipe, ...]:
-        """Read and understand the Dockerfiles. Raises RecipeError, UsageError."""
+    def prepare(self) -> None:
+        """Run the `prepare` commands of the images asked for and of those that they build on.
+
+        Raises UsageError, RecipeError, PrepareFailed.
+        """
         # What the command line names is looked at before anything is asked of anybody.
-        inventory.select_images(self.inventory, self.request.selection.images)
+        asked = inventory.select_images(self.inventory, self.request.selection.images)
         inventory.select_hosts(self.inventory, self.request.selection.limit)
-        prefix = self.inventory.registry.prefix
+        if any(image.prepare for image in self.inventory.images):
+            images = recipes.lineage(
+                self.inventory.images,
+                [image.name for image in asked],
+                platforms=self.inventory.platforms or CANDIDATES,
+                registry_name=self._registry_name,
+            )
+            prepare(images, emit=self._emit)
+
+    def read(self) -> tuple[Recipe, ...]:
+        """Read and understand the Dockerfiles and contexts. Raises RecipeError."""
         return recipes.read(
             self.inventory.images,
             platforms=self.inventory.platforms or CANDIDATES,
-            registry_name="/".join(filter(None, (self.address, prefix))),
+            registry_name=self._registry_name,
         )
 
     def probe(self) -> tuple[HostReport, ...]:
@@ -561,6 +581,11 @@ class Workshop:
         address = self.inventory.registry.address
         assert address is not None, "an opened inventory has a registry with an address"
         return address
+
+    @property
+    def _registry_name(self) -> str:
+        """What stands before an image's name in the registry."""
+        return "/".join(filter(None, (self.address, self.inventory.registry.prefix)))
 
     def machines(self, reports: Sequence[HostReport]) -> dict[str, Machine]:
         """The hosts that answered, ready to take jobs."""

@@ -10,6 +10,7 @@
     │   └── ProblemsError           2   several problems of one kind of file at once
     │       ├── InventoryError      2   those of an inventory
     │       └── RecipeError         2   those of the Dockerfiles
+    ├── PrepareFailed               1   what an image needs could not be prepared
     ├── HostError                   1   one host, whatever it was asked to do
     │   ├── HostUnreachable      T  3   no route, refused, name does not resolve, no banner
     │   ├── ConnectionLost       T  3   the connection was there and is gone
@@ -134,6 +135,20 @@ class InventoryError(ProblemsError):
 
 class RecipeError(ProblemsError):
     """Every problem of the Dockerfiles at once."""
+
+
+# --- the controller -----------------------------------------------------------------------
+
+
+class PrepareFailed(FleetError):
+    """A ``prepare`` command failed: nothing is built. ``tail`` is the last of what it printed."""
+
+    def __init__(self, message: str, tail: Sequence[str] = ()) -> None:
+        super().__init__(message, hint="nothing was built; mend it, or run it by hand there")
+        self.tail = tuple(tail)
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *(f"  | {line}" for line in self.tail), f"  {self.hint}"])
 
 
 # --- hosts --------------------------------------------------------------------------------

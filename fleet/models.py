@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from fleet.errors import BuildFailed, FleetError
+from fleet.errors import BuildFailed, FleetError, PrepareFailed
 from fleet.platforms import Platform
 from fleet.references import Reference
 
@@ -93,6 +93,15 @@ class HostSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """A command that is run on the controller before a context is read, in that folder."""
+
+    command: tuple[str, ...]
+    folder: Path
+    location: Location | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageSpec:
     """An image as the inventory names it."""
 
@@ -105,6 +114,7 @@ class ImageSpec:
     smoke: tuple[str, ...] | None = None  # a command that must exit 0 in the image
     version: str | None = None  # what `{version}` in a tag stands for, and a label says
     tags: tuple[str, ...] = ()  # filled in; the first is where the registry is asked
+    prepare: Preparation | None = None
     location: Location | None = None
 
 
@@ -498,7 +508,7 @@ class ErrorInfo:
             message=error.message,
             hint=error.hint,
             transient=error.transient,
-            tail=error.tail if isinstance(error, BuildFailed) else (),
+            tail=error.tail if isinstance(error, BuildFailed | PrepareFailed) else (),
         )
 
 

@@ -142,7 +142,10 @@ def plan(
     pin: PinOption = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a build would do, and why, and build nothing."""
+    """Say what a build would do, and why, and build nothing.
+
+    The inventory's `prepare` commands are run, as the plan is about the contexts that they leave.
+    """
     from fleet import app as fleet
 
     request = fleet.Request.of(

@@ -19,6 +19,7 @@ from fleet.models import (
     ImageSpec,
     Inventory,
     Location,
+    Preparation,
     RegistrySpec,
     pairs,
 )
@@ -324,8 +325,17 @@ class _Making:
             platforms=image.platforms,
             smoke=image.smoke,
             version=image.version,
+            prepare=self._preparation(key, image, context),
             location=self._key_at(*key),
         )
+
+    def _preparation(
+        self, key: tuple[str, str], image: schema.Image, context: Path
+    ) -> Preparation | None:
+        if image.prepare is None:
+            return None
+        at = self._at(*key, "prepare")
+        return Preparation(command=image.prepare, folder=context, location=at)
 
     def _check_paths(self, image: tuple[str, str], context: Path, dockerfile: Path) -> None:
         if self._is_bad(*image, "context"):

@@ -250,6 +250,7 @@ class Image(Section):
     platforms: Platforms | None = None
     smoke: Command | None = None
     version: Text | None = None
+    prepare: Command | None = None
 
 
 class File(Section):

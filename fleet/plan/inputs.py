@@ -30,7 +30,8 @@ escaped:
 Left out on purpose: labels that change with every run (created, revision), the
 tags, the host and its cores, and the smoke command. A smoke test changes no byte
 of the image, so a rebuild for a new one would make again what is there; it is run
-at the next build, or at once with ``--force``.
+at the next build, or at once with ``--force``. Nor does a ``prepare`` command count:
+what it leaves is in the context.
 """
 
 from __future__ import annotations

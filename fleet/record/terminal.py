@@ -16,6 +16,9 @@ from fleet.events import (
     JobStarted,
     LogLine,
     Notice,
+    PrepareFinished,
+    PrepareLine,
+    PrepareStarted,
     RetryScheduled,
     RunFinished,
     RunStarted,
@@ -63,6 +66,14 @@ class PlainTerminal:
         match event:
             case RunStarted():
                 self._say(f"run {event.run}")
+            case PrepareStarted():
+                said = f"{shlex.join(event.command)} in {event.folder}"
+                self._say(f"[prepare] {', '.join(event.images)}: {said}")
+            case PrepareLine() if self._verbose and event.line:
+                self._say(f"[prepare] {event.images[0]}: {at_rest(event.line)}")
+            case PrepareFinished():
+                how = "done" if event.ok else "failed"
+                self._say(f"[prepare] {event.images[0]}: {how} in {seconds(event.seconds)}")
             case HostProbed():
                 self._say(*describe_host(event.report))
             case JobPlanned():

@@ -8,12 +8,9 @@ stops its siblings.
 from __future__ import annotations
 
 import queue
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,6 +37,7 @@ from fleet.models import (
 )
 from fleet.plan import remaining
 from fleet.run.defects import defect
+from fleet.run.interrupts import Interrupt, interrupts_to
 from fleet.run.job import Shop, Task
 from fleet.run.machine import Machine
 from fleet.run.publish import put_index
@@ -58,12 +56,7 @@ class _Ended:
     result: PublishedImage | Exception
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Interrupt:
-    """The operator or the system asks the run to stop."""
-
-
-_Message = _Ended | IndexOutcome | _Interrupt
+_Message = _Ended | IndexOutcome | Interrupt
 
 
 def execute(
@@ -90,24 +83,6 @@ def speaks_against_host(error: Exception) -> bool:
         error.exit_code is ExitCode.UNREACHABLE
         or isinstance(error, ChannelRefused | CommandTimedOut | BuildLost)
     )
-
-
-@contextmanager
-def _interrupts_to(messages: queue.SimpleQueue[_Message]) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a message, so that they never strike between two steps."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers; a library's caller has its own
-        return
-    # SimpleQueue.put is reentrant: it may be called from a handler.
-    previous = {
-        number: signal.signal(number, lambda *_: messages.put(_Interrupt()))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 class _Execution:
@@ -146,7 +121,7 @@ class _Execution:
         # Putting an index takes a thread, too, and must not wait for a build's slot.
         workers = sum(self._slots.values()) + 2
         with (
-            _interrupts_to(self._messages),
+            interrupts_to(self._messages.put),
             ThreadPoolExecutor(max_workers=workers, thread_name_prefix="job") as pool,
         ):
             self._settle_planned()
@@ -219,7 +194,7 @@ class _Execution:
                 self._putting -= 1
                 self._indexes[message.plan.image] = message
                 self._shop.emit(IndexFinished(outcome=message))
-            case _Interrupt():
+            case Interrupt():
                 self._interrupt()
 
     def _ended(self, end: _Ended) -> None:

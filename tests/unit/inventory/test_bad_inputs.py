@@ -140,6 +140,8 @@ WRONG: list[tuple[str, list[str]]] = [
     ),
     ("images: {hello: {build_args: {A: [1]}}}", ["3:34: A must be a text, not a list"]),
     ('images: {hello: {smoke: "say \'hi"}}', ["3:25: no command line: no closing quotation"]),
+    ("images: {hello: {prepare: []}}", ["3:27: prepare is empty; give it a value or leave it out"]),
+    ('images: {hello: {prepare: "say \'hi"}}', ["3:27: no command line: no closing quotation"]),
     ("images: {hello: {smoke: []}}", ["3:25: smoke is empty; give it a value or leave it out"]),
     ("images: {hello: {smoke: ''}}", ["3:25: smoke is empty; give it a value or leave it out"]),
     (

@@ -250,6 +250,16 @@ def test_a_smoke_command_is_a_list_or_split_as_a_shell_would(
     assert image(f"  hello:\n    smoke: {text}").smoke == argv
 
 
+def test_a_prepare_command_runs_in_the_context_and_knows_its_place() -> None:
+    found = image("  hello:\n    prepare: tools/fetch 'a b'").prepare
+    assert found is not None
+    assert found.command == ("tools/fetch", "a b")
+    assert found.folder == Path("dockerfiles/hello")
+    assert str(found.location) == "inventory.yml:5:14"
+    assert image("  hello: {prepare: [make, -C, ..]}").prepare is not None
+    assert image("  hello:").prepare is None
+
+
 # --- YAML ---------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.models import BaseUse, Recipe, pairs
+from fleet.models import BaseUse, Preparation, Recipe, pairs
 from fleet.plan import FORMAT, inputs, inputs_of, pinned_bases
 from fleet.platforms import Platform
 from fleet.references import Reference
@@ -174,6 +174,15 @@ def test_changing_any_one_input_changes_the_digest(one: dict, data: st.DataObjec
     value = data.draw(facts)[field]
     other = {**one, field: value}
     assert (digest_of_facts(one) == digest_of_facts(other)) == (one == other)
+
+
+def test_two_images_of_one_dockerfile_and_one_context_have_a_digest_each() -> None:
+    assert len({digest(RECIPE), digest(ANOTHER_TARGET), digest(NO_TARGET)}) == 3
+
+
+def test_how_a_context_was_prepared_is_no_matter_where_the_context_is_the_same() -> None:
+    preparation = Preparation(command=("fetch",), folder=Path())
+    assert digest(replace(RECIPE, image=replace(RECIPE.image, prepare=preparation))) == digest()
 
 
 def test_bytes_that_are_no_text_do_no_harm() -> None:
