@@ -28,6 +28,7 @@ from fleet.events import (
     Emit,
     Event,
     HostProbed,
+    IndexFinished,
     JobPlanned,
     Notice,
     RunFailed,
@@ -43,6 +44,7 @@ from fleet.models import (
     Held,
     HostReport,
     HostSpec,
+    IndexOutcome,
     Inventory,
     Pairs,
     Plan,
@@ -65,6 +67,7 @@ from fleet.record import (
     state_home,
 )
 from fleet.record.contexts import ContextMemory
+from fleet.record.metadata import write_metadata
 from fleet.record.tables import checks_text, hosts_text, index_text, plan_text, verdict_text
 from fleet.record.tee import Reader
 from fleet.references import Reference
@@ -85,6 +88,8 @@ from fleet.run.prepare import prepare
 from fleet.run.provenance import Provenance, moment_of
 from fleet.run.resolve import resolve
 from fleet.run.retry import Policy, retry
+from fleet.run.sign import Signer
+from fleet.run.stitch import stitch as stitch_index
 
 T = TypeVar("T")
 
@@ -104,6 +109,7 @@ __all__ = [
     "plan_text",
     "probe",
     "reader",
+    "stitch",
     "to_json",
     "unreached",
     "verdict_text",
@@ -129,6 +135,8 @@ class Request:
     tags: tuple[str, ...] = ()
     build_args: Pairs = ()
     no_cache: bool = False
+    push: bool = True
+    metadata_file: Path | None = None
     pin: bool = True
     retries: int = 3
     wait: float = 0.0
@@ -220,8 +228,39 @@ def init(path: Path, *, force: bool = False) -> list[str]:
 
 def build(request: Request, readers: Sequence[Reader]) -> ExitCode:
     """Build, prove and publish what the inventory asks for; every event goes to the readers."""
-    began = time.monotonic()
     fleet = load(request)
+    with _recorded(request, readers) as record:
+        with opened(fleet, request, record.emit) as workshop:
+            result = workshop.build(record.folder)
+        record.code = exit_code(result)
+        if request.metadata_file is not None:
+            write_metadata(result, request.metadata_file)
+    return record.code
+
+
+def stitch(request: Request, readers: Sequence[Reader]) -> ExitCode:
+    """Put an index of what stands under the arch tags, for each image that is asked for."""
+    fleet = load(request)
+    with _recorded(request, readers) as record:
+        with opened(fleet, request, record.emit) as workshop:
+            indexes = workshop.stitch()
+        record.code = exit_code(RunResult(run=record.folder.run, outcomes=(), indexes=indexes))
+    return record.code
+
+
+@dataclass(kw_only=True)
+class _Record:
+    """A run that is being recorded, and what it ends with unless an error says otherwise."""
+
+    folder: RunFolder
+    emit: Emit
+    code: ExitCode = ExitCode.FAILED
+
+
+@contextmanager
+def _recorded(request: Request, readers: Sequence[Reader]) -> Iterator[_Record]:
+    """Hold the inventory's lock, and record what happens, from its begin to its end."""
+    began = time.monotonic()
     run = RunFolder.new_name()
     with ExitStack() as stack:
         locks = state_home() / "locks"
@@ -243,18 +282,16 @@ def build(request: Request, readers: Sequence[Reader]) -> ExitCode:
         )
         for warning in filter(None, (unlocked, folder.warning)):
             emit(Notice(message=warning))
-        code = ExitCode.FAILED
+        record = _Record(folder=folder, emit=emit)
         try:
-            with opened(fleet, request, emit) as workshop:
-                code = exit_code(workshop.build(folder))
+            yield record
         except FleetError as error:
-            code = error.exit_code
+            record.code = error.exit_code
             emit(RunFailed(error=ErrorInfo.of(error)))
             raise
         finally:
             spent = time.monotonic() - began
-            emit(RunFinished(run=folder.run, exit_code=int(code), seconds=spent))
-    return code
+            emit(RunFinished(run=folder.run, exit_code=int(record.code), seconds=spent))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -457,6 +494,8 @@ class Workshop:
             reports = self.probe()
             held = held or self.resolve(recipes_, reports)
         plan_ = self.plan(recipes_, reports, held)
+        if not self.request.push:
+            plan_ = plan.staying(plan_)
         self.announce(plan_)
         needed = any(job.kept is None for job in plan_.jobs)
         if needed and not any(report.facts for report in reports):
@@ -538,7 +577,29 @@ class Workshop:
 
     def execute(self, plan_: Plan, reports: Sequence[HostReport], folder: RunFolder) -> RunResult:
         """Run the plan and publish what it makes."""
-        shop = Shop(
+        outcomes, indexes = execute(
+            plan_,
+            shop=self._shop(),
+            machines=self.machines(reports),
+            log_path=folder.log,
+        )
+        return RunResult(run=folder.run, outcomes=outcomes, indexes=indexes)
+
+    def stitch(self) -> tuple[IndexOutcome, ...]:
+        """Put the indexes of what stands under the arch tags of the images asked for."""
+        shop, outcomes = self._shop(), []
+        for image in inventory.select_images(self.inventory, self.request.selection.images):
+            stated = image.platforms or self.inventory.platforms
+            outcome = stitch_index(
+                image, stated or CANDIDATES, stated=stated is not None, shop=shop
+            )
+            self._emit(IndexFinished(outcome=outcome))
+            outcomes.append(outcome)
+        return tuple(outcomes)
+
+    def _shop(self) -> Shop:
+        sign = self.inventory.sign
+        return Shop(
             registry=self.registry,
             credentials=self.credentials,
             repositories=self.repositories(),
@@ -552,15 +613,10 @@ class Workshop:
             emit=self._emit,
             stop=self._stop,
             no_cache=self.request.no_cache,
+            push=self.request.push,
+            signer=Signer(command=sign, memory=state_home() / "signed") if sign else None,
             collect=not self.request.selection.force,
         )
-        outcomes, indexes = execute(
-            plan_,
-            shop=shop,
-            machines=self.machines(reports),
-            log_path=folder.log,
-        )
-        return RunResult(run=folder.run, outcomes=outcomes, indexes=indexes)
 
     def repositories(self) -> dict[str, Reference]:
         """Every image's repository, without a tag."""

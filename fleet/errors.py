@@ -40,6 +40,7 @@
     │   └── DigestMismatch          1   bytes that are not what their digest says
     ├── CredentialsError            2   Docker's configuration or a credential helper is broken
     ├── IndexNotWhole               1   an index would not be, or is not, whole
+    ├── SignFailed                  1   an index stands, and could not be signed
     ├── NoHostLeft                  3   no host is there for anything that must be built
     ├── LockHeld                   75   another run holds the lock
     └── Interrupted               130   the operator pressed Ctrl-C
@@ -74,6 +75,7 @@ class FleetError(Exception):
 
     exit_code: ExitCode = ExitCode.FAILED
     transient: bool = False
+    tail: tuple[str, ...] = ()  # the last lines of a log, where one tells more
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -346,6 +348,14 @@ class CredentialsError(FleetError):
 
 class IndexNotWhole(FleetError):
     """An image index would not be whole, or is found not to be."""
+
+
+class SignFailed(FleetError):
+    """An index was published, and the inventory's `sign` command failed for it."""
+
+    def __init__(self, message: str, *, hint: str | None = None, tail: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint or "the index stands; the next run signs it")
+        self.tail = tuple(tail)
 
 
 class NoHostLeft(FleetError):

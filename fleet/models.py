@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from fleet.errors import BuildFailed, FleetError, PrepareFailed
+from fleet.errors import FleetError
 from fleet.platforms import Platform
 from fleet.references import Reference
 
@@ -101,6 +101,13 @@ class Preparation:
     location: Location | None = None
 
 
+class Attestation(StrEnum):
+    """What BuildKit can attest of a build, beside the image."""
+
+    PROVENANCE = "provenance"
+    SBOM = "sbom"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
     """An image as the inventory names it."""
@@ -113,6 +120,7 @@ class ImageSpec:
     platforms: tuple[Platform, ...] | None = None  # None: the inventory's, else the hosts' own
     smoke: tuple[str, ...] | None = None  # a command that must exit 0 in the image
     version: str | None = None  # what `{version}` in a tag stands for, and a label says
+    attestations: tuple[Attestation, ...] = ()  # that the engine is to make, where it can
     tags: tuple[str, ...] = ()  # filled in; the first is where the registry is asked
     prepare: Preparation | None = None
     location: Location | None = None
@@ -134,6 +142,7 @@ class Inventory:
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     platforms: tuple[Platform, ...] | None = None
     ssh_config: Path | None = None  # instead of ~/.ssh/config
+    sign: tuple[str, ...] | None = None  # a command that signs a published index
     record_host: bool = False
 
 
@@ -244,6 +253,11 @@ class EngineFacts:
     containerd_store: bool  # images live in containerd: arch tags may come out as indexes
     root_dir: str
 
+    @property
+    def attests(self) -> bool:
+        """Whether it can keep attestations beside an image: others have no room for them."""
+        return self.builder is Builder.BUILDX and self.containerd_store
+
 
 @dataclass(frozen=True, kw_only=True)
 class HostFacts:
@@ -342,6 +356,11 @@ class PublishedImage:
     attestations: tuple[Descriptor, ...] = ()  # BuildKit's, that stood beside it in an index
 
     @property
+    def digest(self) -> str:
+        """The digest of its manifest."""
+        return self.descriptor.digest
+
+    @property
     def inputs(self) -> str | None:
         """The inputs digest of the job that made it, where fleet made it."""
         return dict(self.labels).get(LABEL_INPUTS)
@@ -366,6 +385,7 @@ class PublishedIndex:
     media_type: str
     members: tuple[PublishedImage, ...]
     annotations: Pairs = ()
+    size: int = 0  # of the index itself, in bytes
     others: tuple[Descriptor, ...] = ()
     faults: tuple[str, ...] = ()
 
@@ -508,7 +528,7 @@ class ErrorInfo:
             message=error.message,
             hint=error.hint,
             transient=error.transient,
-            tail=error.tail if isinstance(error, BuildFailed | PrepareFailed) else (),
+            tail=error.tail,
         )
 
 
@@ -536,6 +556,15 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftImage:
+    """An image that was built and not pushed: it is on its host, under a name of fleet's."""
+
+    host: str
+    reference: Reference
+    digest: str  # the engine's own id of it
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """How a job ended, with its whole story. Times are seconds since the epoch."""
 
@@ -547,13 +576,14 @@ class Outcome:
     started: float | None = None
     ended: float | None = None
     image: PublishedImage | None = None
+    left: LeftImage | None = None  # with --no-push
     emulated: bool = False
     error: ErrorInfo | None = None
     log: Path | None = None
 
     @property
     def good(self) -> bool:
-        """Whether the registry now holds what the job was to make."""
+        """Whether what the job was to make is there, in the registry unless it was not to be."""
         return self.status in (Status.BUILT, Status.KEPT)
 
 
@@ -564,6 +594,7 @@ class IndexOutcome:
     plan: IndexPlan
     published: tuple[PublishedIndex, ...] = ()  # one per tag
     unchanged: bool = False  # it stood already, byte for byte
+    signed: bool = False  # by this run
     error: ErrorInfo | None = None
     reason: str = ""
 

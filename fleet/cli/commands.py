@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,8 +20,12 @@ from fleet.cli.options import (
     PinOption,
     PlainHttpOption,
     PlatformOption,
+    ProgressChoice,
+    ProgressOption,
     RegistryOption,
+    RetriesOption,
     TagOption,
+    WaitOption,
 )
 
 if TYPE_CHECKING:
@@ -44,16 +47,6 @@ app = typer.Typer(
 )
 registry_app = typer.Typer(no_args_is_help=True, help="The registry that fleet runs itself.")
 app.add_typer(registry_app, name="registry")
-
-
-class ProgressChoice(StrEnum):
-    """How a run is shown."""
-
-    auto = "auto"
-    plain = "plain"
-    steps = "steps"
-    rawjson = "rawjson"
-    quiet = "quiet"
 
 
 @app.command()
@@ -82,16 +75,22 @@ def build(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Let engines use no layer that they have.")
     ] = False,
+    push: Annotated[
+        bool,
+        typer.Option(
+            "--push/--no-push", help="Publish; without it images stay on the hosts that built them."
+        ),
+    ] = True,
+    metadata_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write what was published as JSON, in the form of buildx bake."
+        ),
+    ] = None,
     pin: PinOption = True,
-    retries: Annotated[
-        int, typer.Option(min=0, help="How often a step that may pass is tried again.")
-    ] = 3,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for another run on this inventory to end.")
-    ] = False,
-    progress: Annotated[
-        ProgressChoice, typer.Option(envvar="FLEET_PROGRESS", help="How the run is shown.")
-    ] = ProgressChoice.auto,
+    retries: RetriesOption = 3,
+    wait: WaitOption = False,
+    progress: ProgressOption = ProgressChoice.auto,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan and explain; the same as `fleet plan`.")
     ] = False,
@@ -115,6 +114,8 @@ def build(
         registry=registry,
         tags=tuple(tag or ()),
         no_cache=no_cache,
+        push=push,
+        metadata_file=metadata_file,
         pin=pin,
         retries=retries,
         wait=-1.0 if wait else 0.0,
@@ -123,9 +124,39 @@ def build(
     if dry_run:
         _explain(request, as_json=False)
         return
+    raise typer.Exit(int(fleet.build(request, _readers(progress))))
+
+
+def _readers(progress: ProgressChoice) -> Any:
+    from fleet import app as fleet
+
     shown = ProgressChoice.plain if progress is ProgressChoice.auto else progress
-    code = fleet.build(request, fleet.reader(fleet.Progress(shown.value), sys.stdout))
-    raise typer.Exit(int(code))
+    return fleet.reader(fleet.Progress(shown.value), sys.stdout)
+
+
+@app.command()
+def stitch(
+    images: Images = None,
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    tag: TagOption = None,
+    registry: RegistryOption = None,
+    retries: RetriesOption = 3,
+    wait: WaitOption = False,
+    progress: ProgressOption = ProgressChoice.auto,
+) -> None:
+    """Put an index of what stands under the arch tags, and build nothing."""
+    from fleet import app as fleet
+
+    request = fleet.Request.of(
+        inventory=inventory,
+        images=images or (),
+        registry=registry,
+        tags=tuple(tag or ()),
+        retries=retries,
+        wait=-1.0 if wait else 0.0,
+        command=tuple(sys.argv),
+    )
+    raise typer.Exit(int(fleet.stitch(request, _readers(progress))))
 
 
 @app.command()

@@ -14,6 +14,7 @@ from fleet.inventory.addresses import Address, parse_address, parse_registry
 from fleet.inventory.files import native_tree
 from fleet.inventory.suggest import did_you_mean
 from fleet.models import (
+    Attestation,
     Connection,
     HostSpec,
     ImageSpec,
@@ -98,6 +99,7 @@ class _Making:
             groups=tuple(groups.items()),
             platforms=self._file.platforms,
             ssh_config=self._ssh_config(),
+            sign=self._file.sign,
             record_host=self._file.record_host,
         )
 
@@ -325,6 +327,7 @@ class _Making:
             platforms=image.platforms,
             smoke=image.smoke,
             version=image.version,
+            attestations=tuple(kind for kind in Attestation if getattr(image, kind.value)),
             prepare=self._preparation(key, image, context),
             location=self._key_at(*key),
         )

@@ -250,6 +250,8 @@ class Image(Section):
     platforms: Platforms | None = None
     smoke: Command | None = None
     version: Text | None = None
+    provenance: Flag = False
+    sbom: Flag = False
     prepare: Command | None = None
 
 
@@ -262,6 +264,7 @@ class File(Section):
     dockerfiles: Text = "dockerfiles"
     ssh_config: Annotated[str | None, _read(_line)] = None
     state: Annotated[str, _read(_state)] = "~/.cache/fleet"
+    sign: Command | None = None
     record_host: Flag = False
     hosts: dict[HostName, Host] = Field(default_factory=dict)
     groups: dict[HostName, Members] = Field(default_factory=dict)

@@ -128,7 +128,8 @@ class PlainTerminal:
                 lines += ["", *describe_failure(outcome)]
         for index in self._indexes:
             if index.error is not None:
-                lines += ["", f"{index.plan.repository} is not published:"]
+                what = "is not published" if not index.published else "is published, and"
+                lines += ["", f"{index.plan.repository} {what}:"]
                 lines += [f"  {line}" for line in error_text(index.error)]
         done = self._counts() or ("nothing was done" if event.exit_code else "nothing to do")
         lines += ["", f"{done}; {seconds(event.seconds)}; exit {event.exit_code}"]
@@ -180,6 +181,10 @@ def describe_outcome(outcome: Outcome) -> str:
     image = outcome.image
     digest = f" {image.descriptor.digest} ({size(image.size)})" if image else ""
     match outcome.status:
+        case Status.BUILT if outcome.left is not None:
+            name = outcome.left.reference
+            where = f"{name.repository}:{name.tag} ({outcome.left.digest})"
+            return f"built, and left there as {where}{', emulated' if outcome.emulated else ''}"
         case Status.BUILT:
             return f"built{digest}{', emulated' if outcome.emulated else ''}"
         case Status.KEPT:
@@ -203,18 +208,25 @@ def describe_failure(outcome: Outcome) -> list[str]:
 
 def describe_index(outcome: IndexOutcome) -> list[str]:
     """What became of an index, a line for it and one per member."""
-    if outcome.error is not None:
-        return [f"{outcome.plan.repository}: not published: {outcome.error.message}"]
+    if not outcome.published:
+        said = outcome.error.message if outcome.error else "nothing was put"
+        return [f"{outcome.plan.repository}: not published: {said}"]
     lines = []
     for index in outcome.published:
         lines.append(f"{index.reference}: {_fate(outcome)} {index.digest}")
         lines += [
             f"  {m.platform!s:<16} {m.descriptor.digest} {size(m.size)}" for m in index.members
         ]
+    if outcome.signed:
+        lines.append(f"{outcome.plan.repository}: signed")
+    if outcome.error is not None:
+        lines.append(f"{outcome.plan.repository}: {outcome.error.message}")
     return lines
 
 
 def _fate(index: IndexOutcome) -> str:
-    if index.error is not None:
+    if not index.published:
         return "not published"
+    if index.error is not None:
+        return "not signed"
     return "unchanged" if index.unchanged else "published"

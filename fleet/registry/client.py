@@ -165,6 +165,7 @@ class Registry:
             media_type=manifest.descriptor.media_type,
             members=tuple(members),
             annotations=manifest.annotations,
+            size=manifest.descriptor.size,
             others=others,
             faults=tuple(faults),
         )

@@ -30,6 +30,7 @@ from fleet.models import (
     IndexOutcome,
     IndexPlan,
     JobId,
+    LeftImage,
     Outcome,
     Plan,
     PublishedImage,
@@ -53,7 +54,7 @@ class _Ended:
     assignment: Assignment
     began: float
     ended: float
-    result: PublishedImage | Exception
+    result: PublishedImage | LeftImage | Exception
 
 
 _Message = _Ended | IndexOutcome | Interrupt
@@ -66,7 +67,6 @@ def execute(
     machines: Mapping[str, Machine],
     log_path: LogPath,
     durations: Mapping[JobId, float] | None = None,
-    publish: bool = True,
 ) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
     """Run a plan to its end: every job and every index has an outcome, in plan order.
 
@@ -74,7 +74,7 @@ def execute(
     stop following: builds on the hosts go on, what has not started is
     cancelled, and the outcomes so far are returned.
     """
-    return _Execution(plan, shop, machines, log_path, durations or {}, publish).run()
+    return _Execution(plan, shop, machines, log_path, durations or {}).run()
 
 
 def speaks_against_host(error: Exception) -> bool:
@@ -93,7 +93,6 @@ class _Execution:
         machines: Mapping[str, Machine],
         log_path: LogPath,
         durations: Mapping[JobId, float],
-        publish: bool,
     ) -> None:
         self._plan = plan
         self._shop = shop
@@ -113,7 +112,7 @@ class _Execution:
         )
         self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._outcomes: dict[JobId, Outcome] = {}
-        self._unput = list(plan.indexes) if publish else []
+        self._unput = list(plan.indexes)
         self._putting = 0
         self._indexes: dict[str, IndexOutcome] = {}
 
@@ -155,17 +154,20 @@ class _Execution:
                 self._putting += 1
                 pool.submit(self._put, index, [self._outcomes[id] for id in index.members])
 
-    def _parents(self, assignment: Assignment) -> dict[JobId, PublishedImage]:
-        images = {id: self._outcomes[id].image for id in assignment.job.parents}
+    def _parents(self, assignment: Assignment) -> dict[JobId, PublishedImage | LeftImage]:
+        outcomes = {id: self._outcomes[id] for id in assignment.job.parents}
+        images = {id: outcome.image or outcome.left for id, outcome in outcomes.items()}
         return {id: image for id, image in images.items() if image is not None}
 
     # --- in a worker's thread -------------------------------------------------------------
 
-    def _work(self, assignment: Assignment, parents: Mapping[JobId, PublishedImage]) -> None:
+    def _work(
+        self, assignment: Assignment, parents: Mapping[JobId, PublishedImage | LeftImage]
+    ) -> None:
         """One job on one host; its end becomes a message."""
         job, began = assignment.job, time.time()
         self._shop.emit(JobStarted(job=job.id, host=assignment.host, attempt=assignment.attempt))
-        result: PublishedImage | Exception
+        result: PublishedImage | LeftImage | Exception
         try:
             result = Task(
                 shop=self._shop,
@@ -209,10 +211,13 @@ class _Execution:
             ended=end.ended,
             log=self._log_path(job.id, end.assignment.attempt),
         )
-        if isinstance(result, PublishedImage):
+        if not isinstance(result, Exception):
             emulated = self._machines[host].report.emulates(job.id.platform)
-            built = replace(failed, status=Status.BUILT, reason=job.reason, image=result)
-            self._end(replace(built, emulated=emulated))
+            built = replace(failed, status=Status.BUILT, reason=job.reason, emulated=emulated)
+            if isinstance(result, LeftImage):
+                self._end(replace(built, left=result))
+            else:
+                self._end(replace(built, image=result))
             return
         error = ErrorInfo.of(result) if isinstance(result, FleetError) else defect(result)
         failed = replace(failed, reason=error.message, error=error)

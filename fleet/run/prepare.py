@@ -26,6 +26,7 @@ from typing import IO
 from fleet.errors import Interrupted, InventoryError, PrepareFailed, Problem
 from fleet.events import Emit, PrepareFinished, PrepareLine, PrepareStarted
 from fleet.models import ImageSpec, Preparation
+from fleet.run.environment import without_secrets
 from fleet.run.interrupts import Interrupt, interrupts_to
 
 # A download that hangs must not hold a night's run, and its lock, for ever. In seconds.
@@ -34,8 +35,6 @@ _GRACE = 5.0  # between asking a command to end and ending it
 _LINGER = 2.0  # for output that is still on its way when a command has ended
 _TAIL = 20  # lines
 _LONGEST = 1 << 16  # bytes of a line
-# The registry's credentials are fleet's own: what a command prints goes into the record.
-_SECRET = ("FLEET_REGISTRY_USERNAME", "FLEET_REGISTRY_PASSWORD")
 
 
 def prepare(images: Iterable[ImageSpec], *, emit: Emit, limit: float = LIMIT) -> None:
@@ -126,7 +125,7 @@ class _Running:
             process = subprocess.Popen(
                 self._preparation.command,
                 cwd=self._preparation.folder,
-                env={key: text for key, text in os.environ.items() if key not in _SECRET},
+                env=without_secrets(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
-from fleet.errors import FleetError
+from fleet.errors import FleetError, SignFailed
 from fleet.events import IndexStarted, Notice
 from fleet.models import ErrorInfo, IndexOutcome, IndexPlan, Outcome, PublishedImage
 from fleet.plan import arch_reference
@@ -14,6 +15,7 @@ from fleet.run.defects import defect
 from fleet.run.job import Shop
 from fleet.run.labels import differing_sources, index_annotations, with_annotations
 from fleet.run.retry import retry
+from fleet.run.sign import Signer
 
 
 def put_index(index: IndexPlan, outcomes: Sequence[Outcome], *, shop: Shop) -> IndexOutcome:
@@ -58,7 +60,17 @@ def _put(index: IndexPlan, members: Sequence[PublishedImage], shop: Shop) -> Ind
         stop=shop.stop,
         before_wait=before_wait,
     )
-    return IndexOutcome(plan=index, published=done.indexes, unchanged=done.unchanged)
+    outcome = IndexOutcome(plan=index, published=done.indexes, unchanged=done.unchanged)
+    return outcome if shop.signer is None else _signed(outcome, shop.signer)
+
+
+def _signed(outcome: IndexOutcome, signer: Signer) -> IndexOutcome:
+    """An index that is published stays so where it cannot be signed; the run has failed."""
+    first = outcome.published[0]
+    try:
+        return replace(outcome, signed=signer.sign(first.reference, first.digest))
+    except SignFailed as error:
+        return replace(outcome, error=ErrorInfo.of(error), reason=error.message)
 
 
 def _refused(index: IndexPlan, kind: str, message: str) -> IndexOutcome:

@@ -55,7 +55,7 @@ WRONG: list[tuple[str, list[str]]] = [
         "zebra: x",
         [
             "3:1: unknown key 'zebra' (known here: dockerfiles, groups, hosts, images, platforms,"
-            " record_host, registry, ssh_config, state, tags)"
+            " record_host, registry, sign, ssh_config, state, tags)"
         ],
     ),
     ("registry: embedded", ["3:1: duplicate key 'registry' (the first is in line 1)"]),

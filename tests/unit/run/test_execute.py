@@ -38,9 +38,11 @@ from fleet.events import (
     StepFinished,
 )
 from fleet.models import LABEL_EMULATED, LABEL_INPUTS, Held, Status, Step
+from fleet.plan import staying
 from fleet.run.execute import speaks_against_host
 from fleet.run.provenance import Provenance
 from fleet.run.retry import Policy
+from fleet.run.sign import Signer
 from tests.unit.plan.builders import (
     AMD64,
     ARM32,
@@ -526,3 +528,36 @@ def test_whatever_fails_every_job_ends_and_only_whole_indexes_are_put(
             assert set(index.plan.members) <= good
     put = {name.rpartition("/")[2].removesuffix(":latest") for name in stage.registry.puts}
     assert put == {i.plan.image for i in indexes if i.error is None}
+
+
+# --- images that stay on their hosts ------------------------------------------------------
+
+
+def test_without_a_push_images_stay_where_they_were_built_and_children_find_them(
+    stage: Stage,
+) -> None:
+    stage.push = False
+    outcomes, indexes = stage.run(staying(stage.fleet.plan()))
+    assert indexes == ()
+    assert [o.image for o in outcomes] == [None] * len(outcomes)
+    left = {o.id: o.left for o in outcomes}
+    for platform in PLATFORMS:
+        parent, child = left[job("hello", platform)], left[job("plugins", platform)]
+        assert parent is not None
+        assert child is not None
+        assert parent.host == child.host
+        assert f"FROM {parent.reference}" in stage.orders[job("plugins", platform)].dockerfile
+        assert str(parent.reference) not in stage.pulled
+    assert not stage.shown  # nobody was pushed to
+    steps = [e.step for e in stage.told(StepFinished) if e.job == job("tools", AMD64)]
+    assert steps == [Step.SYNC, Step.BUILD, Step.SMOKE]
+
+
+def test_an_index_that_cannot_be_signed_is_published_and_the_run_has_failed(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage.signer = Signer(command=["signer-that-is-not-there"], memory=tmp_path / "signed")
+    _, indexes = stage.run()
+    assert all(index.published for index in indexes)
+    assert {index.error.kind for index in indexes if index.error} == {"SignFailed"}
+    assert not any(index.signed for index in indexes)
