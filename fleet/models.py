@@ -54,12 +54,15 @@ class RegistrySpec:
 
     ``address`` is ``host[:port]``; None stands for the embedded registry, whose
     port is known once it runs. ``tunnel`` carries it to the hosts over SSH.
+    ``ca`` is a file of the authority that signed its certificate, where that is
+    none that the controller's system knows. A mirror is named likewise.
     """
 
     address: str | None
     prefix: str = ""  # path before every image's name, without slashes at its ends
     plain_http: bool = False
     tunnel: bool = False
+    ca: Path | None = None
 
     @property
     def embedded(self) -> bool:
@@ -135,6 +138,7 @@ class Inventory:
     platforms: tuple[Platform, ...] | None = None
     ssh_config: Path | None = None  # instead of ~/.ssh/config
     record_host: bool = False
+    mirrors: tuple[tuple[str, RegistrySpec], ...] = ()  # by the registry that each stands for
 
 
 # --- what is to be built ------------------------------------------------------------------
@@ -566,6 +570,28 @@ class IndexOutcome:
     unchanged: bool = False  # it stood already, byte for byte
     error: ErrorInfo | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """A published image that was taken elsewhere, as it is. Blobs are counted, ``sent`` in bytes.
+
+    ``target`` is a reference with a tag, or a file or folder. ``elsewhere`` are
+    layers that only their vendor has. With ``error`` the target stands as it stood.
+    """
+
+    source: Reference
+    target: Reference | Path
+    digest: str
+    platforms: tuple[Platform, ...] = ()  # of an index, as it says
+    arch_tags: tuple[Reference, ...] = ()  # that went along
+    there: int = 0
+    mounted: int = 0
+    copied: int = 0
+    sent: int = 0
+    elsewhere: int = 0
+    unchanged: bool = False  # it all stood there already
+    error: ErrorInfo | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,19 +4,31 @@ The only user of httpx, which is imported when the first registry is asked.
 """
 
 from fleet.registry.client import Registry
+from fleet.registry.copy import Destination, Repository, Taken, Tree, is_elsewhere
 from fleet.registry.credentials import CredentialStore
 from fleet.registry.embedded import EmbeddedRegistry, EmbeddedStatus
 from fleet.registry.index import assemble, check, replace_members
+from fleet.registry.layout import Layout, new_layout
+from fleet.registry.manifests import Manifest, is_attestation
 from fleet.registry.publish import Publication, publish
 
 __all__ = [
     "CredentialStore",
+    "Destination",
     "EmbeddedRegistry",
     "EmbeddedStatus",
+    "Layout",
+    "Manifest",
     "Publication",
     "Registry",
+    "Repository",
+    "Taken",
+    "Tree",
     "assemble",
     "check",
+    "is_attestation",
+    "is_elsewhere",
+    "new_layout",
     "publish",
     "replace_members",
 ]
