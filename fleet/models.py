@@ -657,10 +657,14 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What ``fleet verify`` found of an index: what is not so, and what ran."""
+    """What ``fleet verify`` found of an index: what is not so, and what ran.
+
+    ``notes`` are worth knowing, and no faults.
+    """
 
     index: PublishedIndex
     faults: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     trials: tuple[Trial, ...] = ()
 
     @property

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
 _CONFIGS_KEPT = 1024
-_FAULTS = (NotInRegistry, DigestMismatch, RegistryNonsense)  # of a child, not of the way to it
+UNSOUND = (NotInRegistry, DigestMismatch, RegistryNonsense)  # a child is, and not the way to it
 _NESTING = 3  # indexes within indexes; more is a loop or a joke
 
 
@@ -149,7 +149,7 @@ class Registry:
                     members.append(self._image(found, child, attestations))
                 else:
                     others += (child, *attestations)
-            except _FAULTS as error:
+            except UNSOUND as error:
                 faults.append(f"{child.platform or 'a child'}: {error.message}")
         return PublishedIndex(
             reference=reference,
@@ -230,7 +230,7 @@ class Registry:
                 try:
                     nested = self._child(index.reference, child, faults)
                     yield from self._children(nested, faults, depth - 1)
-                except _FAULTS as error:
+                except UNSOUND as error:
                     faults.append(error.message)
 
     def _child(self, index: Reference, child: Descriptor, faults: list[str]) -> Manifest:
