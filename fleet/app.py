@@ -11,7 +11,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -124,6 +124,8 @@ __all__ = [
     "verify",
     "versions",
 ]
+
+_HTTP = "http://"  # before a reference: its registry is spoken to without TLS
 
 # What an image is considered for where neither it nor the inventory names platforms;
 # probing then decides which of them the hosts serve.
@@ -517,6 +519,7 @@ class _Counter:
 
     def reference(self, name: str, *, tag: str | None = None) -> Reference:
         """What a name means; ``tag`` where an image of the inventory is named without one."""
+        name = name.removeprefix(_HTTP)
         if self.workshop is None:
             return Reference.parse(name)
         return self.workshop.reference(name, tag=tag)
@@ -534,20 +537,27 @@ def _counter(
         policy=Policy(attempts=request.retries + 1), stop=threading.Event(), emit=emit
     )
     if not hosts and not request.inventory.exists():
-        plain = [Reference.parse(name).registry for name in names] if plain_http else []
+        plain = _plain(names, (), every=plain_http)
         with _registry(CredentialStore(), plain) as registry:
             yield _Counter(registry=registry, patience=how)
         return
     fleet = load(request)
-    elsewhere = _elsewhere(names, fleet) if plain_http else ()
-    with opened(fleet, request, emit, plain_http=elsewhere) as workshop:
+    images = {image.name for image in fleet.images}
+    plain = _plain(names, images, every=plain_http)
+    with opened(fleet, request, emit, plain_http=plain) as workshop:
         yield _Counter(registry=workshop.registry, patience=how, workshop=workshop)
 
 
-def _elsewhere(names: Sequence[str], fleet: Inventory) -> Sequence[str]:
-    """The registries of those names that are no images of the inventory."""
-    images = {image.name for image in fleet.images}
-    return [Reference.parse(name).registry for name in names if _image_of(name) not in images]
+def _plain(names: Sequence[str], images: Collection[str], *, every: bool) -> list[str]:
+    """The registries to speak plain http to: of names that say so, or ``every`` one's.
+
+    Those of the inventory's images are the inventory's to say.
+    """
+    return [
+        Reference.parse(name.removeprefix(_HTTP)).registry
+        for name in names
+        if (every or name.startswith(_HTTP)) and _image_of(name) not in images
+    ]
 
 
 def _image_of(name: str) -> str:

@@ -249,7 +249,7 @@ def verify(
 @app.command()
 def tag(
     image: Source,
-    tags: Annotated[list[str], typer.Argument(help="Further tags.", metavar="NEWTAG...")],
+    tags: Annotated[list[str], typer.Argument(help="Further tags.", metavar="NEWTAG")],
     inventory: InventoryOption = DEFAULT_INVENTORY,
     plain_http: PlainHttpOption = False,
     as_json: JsonOption = False,
@@ -272,7 +272,7 @@ def promote(
         list[str],
         typer.Argument(
             help="Where to, as registry/name:tag; without a tag, the image's own.",
-            metavar="TARGET...",
+            metavar="TARGET",
         ),
     ],
     inventory: InventoryOption = DEFAULT_INVENTORY,
@@ -296,7 +296,10 @@ def promote(
 @app.command()
 def export(
     image: Source,
-    path: Annotated[Path, typer.Argument(help="A folder to be made, or a file that ends in .tar.")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="A folder to be made, or a file that ends in .tar.", metavar="PATH"),
+    ],
     inventory: InventoryOption = DEFAULT_INVENTORY,
     platform: PlatformOption = None,
     plain_http: PlainHttpOption = False,

@@ -24,7 +24,8 @@ Images = Annotated[
 Source = Annotated[
     str,
     typer.Argument(
-        help="An image of the inventory (orthanc, orthanc:1.2), or any reference.",
+        help="An image of the inventory (orthanc, orthanc:1.2), or any reference;"
+        " http://host:5000/name:tag for a registry without TLS.",
         metavar="IMAGE",
     ),
 ]
