@@ -72,7 +72,7 @@ def refusal(
             f"{subject}: the tag may not be changed{reason}",
             hint="choose another tag, or let the registry's settings allow it to move",
         )
-    if "BLOB_UNKNOWN" in said:
+    if "BLOB_UNKNOWN" in said and writing:
         return NotInRegistry(f"{subject}: the repository does not hold a part of it{reason}")
     if status == 404 and writing:
         return NotInRegistry(

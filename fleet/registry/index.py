@@ -143,6 +143,10 @@ def check(index: PublishedIndex, expected: Collection[Platform] | None = None) -
         subject = dict(other.annotations).get(REFERENCE_DIGEST)
         if subject is not None and subject not in digests:
             found.append(f"{other.digest} is an attestation of {subject}, which is no member")
+        elif not is_attestation(other):
+            found.append(
+                f"{other.digest} is a child of the index, and neither an image nor an attestation"
+            )
     if expected is not None:
         present = {member.platform for member in index.members}
         found += [f"{platform} is missing" for platform in sorted({*expected} - present)]

@@ -280,11 +280,13 @@ def test_a_layout_is_what_skopeo_reads_and_copies_back(
     done = exported(latest, folder)
     assert done.platforms == ALL
     assert skopeo("inspect", "--raw", f"oci:{folder}") == raw(latest)
-    assert skopeo("inspect", "--raw", f"oci:{folder}:latest") == raw(latest)
+    # By its tag skopeo finds only what has one of OCI's own media types.
+    named = f"oci:{folder}:latest" if media_type == OCI_MANIFEST else f"oci:{folder}"
+    assert skopeo("inspect", "--raw", named) == raw(latest)
     other = serve()
     back = other.repository().tagged("back")
     skopeo("copy", "--all", "--preserve-digests", "--dest-tls-verify=false",
-           f"oci:{folder}:latest", f"docker://{back}")  # fmt: skip
+           named, f"docker://{back}")  # fmt: skip
     assert raw(back) == raw(latest)
     assert [member.platform for member in anybody().index(back).members] == list(ALL)
 
