@@ -11,7 +11,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -53,6 +53,7 @@ from fleet.models import (
     RunResult,
     Selection,
     Status,
+    Transfer,
     Verdict,
     pairs,
 )
@@ -68,10 +69,18 @@ from fleet.record import (
 )
 from fleet.record.contexts import ContextMemory
 from fleet.record.metadata import write_metadata
-from fleet.record.tables import checks_text, hosts_text, index_text, plan_text, verdict_text
+from fleet.record.tables import (
+    checks_text,
+    hosts_text,
+    index_text,
+    plan_text,
+    transfers_text,
+    verdict_text,
+)
 from fleet.record.tee import Reader
-from fleet.references import Reference
+from fleet.references import Reference, check_tag
 from fleet.registry import CredentialStore, EmbeddedRegistry, Registry
+from fleet.run import copying
 from fleet.run.examine import (
     examine,
     examine_controller,
@@ -102,20 +111,27 @@ __all__ = [
     "doctor",
     "embedded_registry",
     "explain",
+    "export",
     "hosts_text",
     "index_text",
     "init",
     "inspect",
     "plan_text",
     "probe",
+    "promote",
     "reader",
     "stitch",
+    "tag",
+    "teller",
     "to_json",
+    "transfers_text",
     "unreached",
     "verdict_text",
     "verify",
     "versions",
 ]
+
+_HTTP = "http://"  # before a reference: its registry is spoken to without TLS
 
 # What an image is considered for where neither it nor the inventory names platforms;
 # probing then decides which of them the hosts serve.
@@ -192,6 +208,11 @@ def reader(progress: Progress, out: TextIO) -> tuple[Reader, ...]:
             return (FailureTerminal(out),)
         case _:
             assert_never(progress)
+
+
+def teller(out: TextIO) -> Emit:
+    """Tells of what a command that makes no record meets on its way."""
+    return Tee(PlainTerminal(out))
 
 
 def _build_arg(text: str) -> tuple[str, str]:
@@ -360,27 +381,77 @@ def inspect(reference: str, *, plain_http: bool = False) -> PublishedIndex:
 
 
 def verify(
-    names: Sequence[str], request: Request, *, run: bool, plain_http: bool = False
+    names: Sequence[str],
+    request: Request,
+    *,
+    run: bool,
+    plain_http: bool = False,
+    emit: Emit,
 ) -> tuple[Verdict, ...]:
     """Check published indexes, and with ``run`` run each on a host of every platform.
 
     A name is an image of the inventory, meaning what its first tag holds, or any
     reference.
     """
-    if not run and not request.inventory.exists():
-        references = [Reference.parse(name) for name in names]
-        plain = [r.registry for r in references] if plain_http else []
-        with _registry(CredentialStore(), plain) as registry:
-            return tuple(examine(registry, reference) for reference in references)
-    fleet = load(request)
-    images = {image.name for image in fleet.images}
-    elsewhere = [Reference.parse(name).registry for name in names if name not in images]
-    with opened(fleet, request, plain_http=elsewhere if plain_http else ()) as workshop:
-        verdicts = [examine(workshop.registry, workshop.reference(name)) for name in names]
-        if not run:
-            return tuple(verdicts)
-        machines = workshop.machines(workshop.probe())
-        return tuple(try_out(v, machines, workshop.credentials) for v in verdicts)
+    with _counter(names, request, plain_http=plain_http, emit=emit, hosts=run) as desk:
+        verdicts = tuple(
+            examine(desk.registry, desk.reference(name), patiently=desk.patience) for name in names
+        )
+        if desk.workshop is None or not run:
+            return verdicts
+        machines = desk.workshop.machines(desk.workshop.probe())
+        return tuple(try_out(v, machines, desk.workshop.credentials) for v in verdicts)
+
+
+def tag(
+    name: str,
+    tags: Sequence[str],
+    request: Request,
+    *,
+    plain_http: bool = False,
+    emit: Emit,
+) -> tuple[Transfer, ...]:
+    """Put what a name stands for under further tags of its repository."""
+    for text in tags:
+        check_tag(text)
+    with _counter([name], request, plain_http=plain_http, emit=emit) as desk:
+        source = desk.reference(name)
+        targets = [source.tagged(text) for text in tags]
+        return copying.copy(source, targets, registry=desk.registry, how=desk.patience)
+
+
+def promote(
+    name: str,
+    targets: Sequence[str],
+    request: Request,
+    *,
+    plain_http: bool = False,
+    emit: Emit,
+) -> tuple[Transfer, ...]:
+    """Copy what a name stands for to other references, which take its tag where they have none."""
+    with _counter([name, *targets], request, plain_http=plain_http, emit=emit) as desk:
+        source = desk.reference(name)
+        places = [desk.reference(target, tag=source.tag) for target in targets]
+        return copying.copy(source, places, registry=desk.registry, how=desk.patience)
+
+
+def export(
+    name: str,
+    path: Path,
+    request: Request,
+    *,
+    plain_http: bool = False,
+    emit: Emit,
+) -> Transfer:
+    """Write what a name stands for, or the request's platforms of it, as an OCI image layout."""
+    with _counter([name], request, plain_http=plain_http, emit=emit) as desk:
+        return copying.export(
+            desk.reference(name),
+            path,
+            platforms=request.selection.platforms,
+            registry=desk.registry,
+            how=desk.patience,
+        )
 
 
 def load(request: Request) -> Inventory:
@@ -446,18 +517,89 @@ def opened(
     address = fleet.registry.address or ""
     credentials = CredentialStore(address)
     with ExitStack() as stack:
-        own = [address] if fleet.registry.plain_http else []
-        registry = stack.enter_context(_registry(credentials, [*own, *plain_http]))
+        registry = stack.enter_context(_registry(credentials, plain_http, fleet, emit))
         yield Workshop(fleet, request, registry, credentials, stack, emit)
 
 
 @contextmanager
-def _registry(credentials: CredentialStore, plain_http: Sequence[str]) -> Iterator[Registry]:
-    registry = Registry(credentials=credentials, plain_http=plain_http)
+def _registry(
+    credentials: CredentialStore,
+    plain_http: Sequence[str],
+    fleet: Inventory | None = None,
+    emit: Emit = _unheard,
+) -> Iterator[Registry]:
+    """The client, with what an opened inventory says of registries and their mirrors."""
+    own = [fleet.registry] if fleet else []
+    mirrors = dict(fleet.mirrors) if fleet else {}
+    named = [(spec.address, spec) for spec in (*own, *mirrors.values()) if spec.address]
+    registry = Registry(
+        credentials=credentials,
+        plain_http=[*plain_http, *(address for address, spec in named if spec.plain_http)],
+        authorities={address: spec.ca for address, spec in named if spec.ca},
+        mirrors=mirrors,
+        own=["/".join(filter(None, (spec.address, spec.prefix))) for spec in own],
+        notice=lambda text: emit(Notice(message=text)),
+    )
     try:
         yield registry
     finally:
         registry.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Counter:
+    """Where published images are asked for by name, with an inventory or without one."""
+
+    registry: Registry
+    patience: copying.Patience
+    workshop: Workshop | None = None
+
+    def reference(self, name: str, *, tag: str | None = None) -> Reference:
+        """What a name means; ``tag`` where an image of the inventory is named without one."""
+        name = name.removeprefix(_HTTP)
+        if self.workshop is None:
+            return Reference.parse(name)
+        return self.workshop.reference(name, tag=tag)
+
+
+@contextmanager
+def _counter(
+    names: Sequence[str], request: Request, *, plain_http: bool, emit: Emit, hosts: bool = False
+) -> Iterator[_Counter]:
+    """Open what is needed to ask for names; ``plain_http`` is meant for those of no inventory.
+
+    There need be no inventory, unless its ``hosts`` are wanted as well.
+    """
+    how = copying.Patience(
+        policy=Policy(attempts=request.retries + 1), stop=threading.Event(), emit=emit
+    )
+    if not hosts and not request.inventory.exists():
+        plain = _plain(names, (), every=plain_http)
+        with _registry(CredentialStore(), plain) as registry:
+            yield _Counter(registry=registry, patience=how)
+        return
+    fleet = load(request)
+    images = {image.name for image in fleet.images}
+    plain = _plain(names, images, every=plain_http)
+    with opened(fleet, request, emit, plain_http=plain) as workshop:
+        yield _Counter(registry=workshop.registry, patience=how, workshop=workshop)
+
+
+def _plain(names: Sequence[str], images: Collection[str], *, every: bool) -> list[str]:
+    """The registries to speak plain http to: of names that say so, or ``every`` one's.
+
+    Those of the inventory's images are the inventory's to say.
+    """
+    return [
+        Reference.parse(name.removeprefix(_HTTP)).registry
+        for name in names
+        if (every or name.startswith(_HTTP)) and _image_of(name) not in images
+    ]
+
+
+def _image_of(name: str) -> str:
+    """The image of ``image``, ``image:tag`` or ``image@digest``."""
+    return name.partition("@")[0].partition(":")[0]
 
 
 class Workshop:
@@ -623,12 +765,17 @@ class Workshop:
         spec = self.inventory.registry
         return {image.name: plan.repository(spec, image.name) for image in self.inventory.images}
 
-    def reference(self, name: str) -> Reference:
-        """What a name means: an image of the inventory under its first tag, or any reference."""
+    def reference(self, name: str, *, tag: str | None = None) -> Reference:
+        """What a name means: an image of the inventory, or any reference.
+
+        An image alone means its first tag, or ``tag``.
+        """
         for image in self.inventory.images:
-            if image.name == name:
-                tag = plan.image_tags(self.inventory, image)[0]
-                return plan.repository(self.inventory.registry, name).tagged(tag)
+            if image.name == _image_of(name):
+                repository = plan.repository(self.inventory.registry, image.name)
+                if image.name == name:
+                    return repository.tagged(tag or plan.image_tags(self.inventory, image)[0])
+                return Reference.parse(f"{repository}{name.removeprefix(image.name)}")
         return Reference.parse(name)
 
     @property

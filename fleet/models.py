@@ -54,12 +54,15 @@ class RegistrySpec:
 
     ``address`` is ``host[:port]``; None stands for the embedded registry, whose
     port is known once it runs. ``tunnel`` carries it to the hosts over SSH.
+    ``ca`` is a file of the authority that signed its certificate, where that is
+    none that the controller's system knows. A mirror is named likewise.
     """
 
     address: str | None
     prefix: str = ""  # path before every image's name, without slashes at its ends
     plain_http: bool = False
     tunnel: bool = False
+    ca: Path | None = None
 
     @property
     def embedded(self) -> bool:
@@ -144,6 +147,7 @@ class Inventory:
     ssh_config: Path | None = None  # instead of ~/.ssh/config
     sign: tuple[str, ...] | None = None  # a command that signs a published index
     record_host: bool = False
+    mirrors: tuple[tuple[str, RegistrySpec], ...] = ()  # by the registry that each stands for
 
 
 # --- what is to be built ------------------------------------------------------------------
@@ -600,6 +604,28 @@ class IndexOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """A published image that was taken elsewhere, as it is. Blobs are counted, ``sent`` in bytes.
+
+    ``target`` is a reference with a tag, or a file or folder. ``elsewhere`` are
+    layers that only their vendor has. With ``error`` the target stands as it stood.
+    """
+
+    source: Reference
+    target: Reference | Path
+    digest: str
+    platforms: tuple[Platform, ...] = ()  # of an index, as it says
+    arch_tags: tuple[Reference, ...] = ()  # that went along
+    there: int = 0
+    mounted: int = 0
+    copied: int = 0
+    sent: int = 0
+    elsewhere: int = 0
+    unchanged: bool = False  # it all stood there already
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunResult:
     """What became of a run."""
 
@@ -662,10 +688,14 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What ``fleet verify`` found of an index: what is not so, and what ran."""
+    """What ``fleet verify`` found of an index: what is not so, and what ran.
+
+    ``notes`` are worth knowing, and no faults.
+    """
 
     index: PublishedIndex
     faults: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     trials: tuple[Trial, ...] = ()
 
     @property

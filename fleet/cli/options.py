@@ -33,6 +33,14 @@ Images = Annotated[
     list[str] | None,
     typer.Argument(help="Images by name or glob; all of them by default.", metavar="IMAGE"),
 ]
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="An image of the inventory (orthanc, orthanc:1.2), or any reference;"
+        " http://host:5000/name:tag for a registry without TLS.",
+        metavar="IMAGE",
+    ),
+]
 LimitOption = Annotated[
     list[str] | None,
     typer.Option(

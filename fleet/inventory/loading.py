@@ -90,6 +90,8 @@ class _Making:
         tags = tuple(dict.fromkeys(tags)) or self._file.tags
         images = tuple(self._images())
         self._check_versions(images, tags)
+        if registry is not None and written is not None and registry.address == written.address:
+            registry = replace(registry, ca=written.ca)
         return Inventory(
             path=self._path,
             registry=registry or written or RegistrySpec(address=None),
@@ -101,6 +103,7 @@ class _Making:
             ssh_config=self._ssh_config(),
             sign=self._file.sign,
             record_host=self._file.record_host,
+            mirrors=tuple(self._mirrors()),
         )
 
     def _check_versions(self, images: tuple[ImageSpec, ...], tags: tuple[str, ...]) -> None:
@@ -168,7 +171,26 @@ class _Making:
                 )
             elif value is not None:
                 spec = replace(spec, **{key: value})
-        return spec
+        if written.ca is not None and spec.embedded:
+            at = self._key_at("registry", "ca")
+            self._problems.add(at, "ca means nothing with the embedded registry: it has no TLS")
+            return spec
+        return replace(spec, ca=self._ca(written.ca, "registry"))
+
+    def _mirrors(self) -> Iterator[tuple[str, RegistrySpec]]:
+        for name, mirror in self._file.mirrors.items():
+            spec = replace(mirror.address, ca=self._ca(mirror.ca, "mirrors", name))
+            if mirror.plain_http is not None:
+                spec = replace(spec, plain_http=mirror.plain_http)
+            yield name, spec
+
+    def _ca(self, written: str | None, *section: str) -> Path | None:
+        if written is None:
+            return None
+        path = self._local(written)
+        if lack := _lack(path, folder=False):
+            self._problems.add(self._at(*section, "ca"), f"the certificate {path} {lack}")
+        return path
 
     # --- hosts ----------------------------------------------------------------------------
 

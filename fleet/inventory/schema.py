@@ -26,7 +26,14 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from fleet.errors import UsageError
 from fleet.inventory import tree
-from fleet.inventory.addresses import Address, parse_address, parse_port, parse_registry
+from fleet.inventory.addresses import (
+    Address,
+    parse_address,
+    parse_mirror,
+    parse_port,
+    parse_registry,
+    parse_registry_name,
+)
 from fleet.inventory.suggest import did_you_mean
 from fleet.models import Connection, RegistrySpec
 from fleet.platforms import Platform
@@ -176,6 +183,7 @@ def _as_emulate(value: object) -> object:
 Text = Annotated[str, _read(_line)]
 Flag = Annotated[bool, _read(_truth)]
 HostName = Annotated[str, _read(_host_name)]
+RegistryName = Annotated[str, _read(parse_registry_name)]
 ImageName = Annotated[str, _read(check_repository)]
 APlatform = Annotated[Platform, _read(Platform.parse)]
 Platforms = Annotated[tuple[APlatform, ...], BeforeValidator(_as_list), AfterValidator(_each_once)]
@@ -222,6 +230,17 @@ class Registry(Section):
     prefix: Annotated[str | None, _read(check_repository)] = None
     plain_http: Annotated[bool | None, _read(_truth)] = None
     tunnel: Annotated[bool | None, _read(_truth)] = None
+    ca: Annotated[str | None, _read(_line)] = None
+
+
+class Mirror(Section):
+    """Who is asked first for what a registry holds; a text is its address."""
+
+    short = "address"
+
+    address: Annotated[RegistrySpec, _read(parse_mirror)]
+    plain_http: Annotated[bool | None, _read(_truth)] = None
+    ca: Annotated[str | None, _read(_line)] = None
 
 
 class Host(Section):
@@ -259,6 +278,7 @@ class File(Section):
     """An inventory file. Paths are relative to its folder."""
 
     registry: Registry | None = None
+    mirrors: dict[RegistryName, Mirror] = Field(default_factory=dict)
     tags: Tags = ("latest",)
     platforms: Platforms | None = None
     dockerfiles: Text = "dockerfiles"
@@ -351,6 +371,8 @@ def _section(path: Sequence[str | int]) -> type[Section]:
             return Image
         case ["registry"]:
             return Registry
+        case ["mirrors", _]:
+            return Mirror
         case _:
             return File
 
