@@ -19,6 +19,7 @@ from fleet.registry.manifests import (
     OCI_INDEX,
     OCI_MANIFEST,
     REFERENCE_DIGEST,
+    digest_of,
     is_attestation,
 )
 
@@ -224,6 +225,8 @@ def _faults(member: PublishedImage, index_type: str) -> Iterable[str]:
     # Others use this label, too, and with other names.
     if LABEL_INPUTS in labels and architecture != member.platform.library_name:
         yield f"{digest} is for {member.platform}, and its label architecture says {architecture!r}"
+    if member.parts is not None and digest_of(member.parts.encode()) != member.inputs:
+        yield f"{digest} says what it was made from, and its inputs digest is of something else"
 
 
 def _nearest(platform: Platform) -> tuple[Platform, ...]:

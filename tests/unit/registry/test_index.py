@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import IndexNotWhole
-from fleet.models import LABEL_INPUTS, Descriptor, PublishedImage, PublishedIndex
+from fleet.models import LABEL_INPUTS, LABEL_PARTS, Descriptor, PublishedImage, PublishedIndex
 from fleet.platforms import Platform
 from fleet.references import Reference
 from fleet.registry import (
@@ -250,9 +250,13 @@ def test_a_whole_index_has_no_fault() -> None:
             standing(*GOOD[:2], published(ARM64, labels={**OURS, "architecture": "amd64"})),
             "its label architecture says 'amd64'",
         ),
+        (
+            standing(*GOOD[:2], published(ARM64, labels={**OURS, LABEL_PARTS: "{}"})),
+            "says what it was made from, and its inputs digest is of something else",
+        ),
     ],
 )
-def test_ten_faulty_indexes_are_found_out(index: PublishedIndex, said: str) -> None:
+def test_faulty_indexes_are_found_out(index: PublishedIndex, said: str) -> None:
     assert any(said in fault for fault in check(index, ALL))
 
 
