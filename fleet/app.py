@@ -1,6 +1,6 @@
 """The composition root: every room is put together here, and nowhere else.
 
-The main job reads as a list of verbs: load, read, probe, resolve, plan,
+The main job reads as a list of verbs: load, prepare, read, probe, resolve, plan,
 execute, report (publishing happens within ``execute``, as soon as the last
 member of an index is in).
 """
@@ -11,7 +11,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
@@ -28,6 +28,7 @@ from fleet.events import (
     Emit,
     Event,
     HostProbed,
+    IndexFinished,
     JobPlanned,
     Notice,
     RunFailed,
@@ -45,6 +46,7 @@ from fleet.models import (
     HostFacts,
     HostReport,
     HostSpec,
+    IndexOutcome,
     Inventory,
     Pairs,
     Plan,
@@ -53,6 +55,7 @@ from fleet.models import (
     RunResult,
     Selection,
     Status,
+    Transfer,
     Verdict,
     pairs,
 )
@@ -67,11 +70,20 @@ from fleet.record import (
     state_home,
 )
 from fleet.record.contexts import ContextMemory
+from fleet.record.metadata import write_metadata
 from fleet.record.past import PastRun, latest_run, past_run
-from fleet.record.tables import checks_text, hosts_text, index_text, plan_text, verdict_text
+from fleet.record.tables import (
+    checks_text,
+    hosts_text,
+    index_text,
+    plan_text,
+    transfers_text,
+    verdict_text,
+)
 from fleet.record.tee import Reader
-from fleet.references import Reference
+from fleet.references import Reference, check_tag
 from fleet.registry import CredentialStore, EmbeddedRegistry, Registry
+from fleet.run import copying
 from fleet.run.cancel import cancel_builds
 from fleet.run.examine import (
     examine,
@@ -85,10 +97,13 @@ from fleet.run.execute import execute
 from fleet.run.job import Shop
 from fleet.run.lock import end_holder, lock_name, run_lock
 from fleet.run.machine import Address, Machine
+from fleet.run.prepare import prepare
 from fleet.run.probing import probe_patiently
 from fleet.run.provenance import Provenance, moment_of
 from fleet.run.resolve import resolve
 from fleet.run.retry import Policy, retry
+from fleet.run.sign import Signer
+from fleet.run.stitch import stitch as stitch_index
 
 T = TypeVar("T")
 
@@ -102,21 +117,29 @@ __all__ = [
     "doctor",
     "embedded_registry",
     "explain",
+    "export",
     "hosts_text",
     "index_text",
     "init",
     "inspect",
     "plan_text",
     "probe",
+    "promote",
     "prune",
     "reader",
     "resume",
+    "stitch",
+    "tag",
+    "teller",
     "to_json",
+    "transfers_text",
     "unreached",
     "verdict_text",
     "verify",
     "versions",
 ]
+
+_HTTP = "http://"  # before a reference: its registry is spoken to without TLS
 
 # What an image is considered for where neither it nor the inventory names platforms;
 # probing then decides which of them the hosts serve.
@@ -136,6 +159,8 @@ class Request:
     tags: tuple[str, ...] = ()
     build_args: Pairs = ()
     no_cache: bool = False
+    push: bool = True
+    metadata_file: Path | None = None
     pin: bool = True
     retries: int = 5
     wait: float = 0.0
@@ -181,6 +206,8 @@ class Request:
             # What was built since then is done; what was not is as old as it was.
             selection = replace(selection, force=False, oldest=past.started)
         platforms = tuple(map(Platform.parse, chosen.get("platforms", ())))
+        if told.get("metadata_file") is not None:
+            told["metadata_file"] = Path(told["metadata_file"])
         return replace(
             cls(**{**told, "inventory": past.inventory}),
             selection=replace(selection, platforms=platforms),
@@ -218,6 +245,11 @@ def reader(progress: Progress, out: TextIO) -> tuple[Reader, ...]:
             assert_never(progress)
 
 
+def teller(out: TextIO) -> Emit:
+    """Tells of what a command that makes no record meets on its way."""
+    return Tee(PlainTerminal(out))
+
+
 def _build_arg(text: str) -> tuple[str, str]:
     """``NAME=VALUE``, or ``NAME`` for the environment's value, as docker build takes it."""
     name, equals, value = text.partition("=")
@@ -252,8 +284,39 @@ def init(path: Path, *, force: bool = False) -> list[str]:
 
 def build(request: Request, readers: Sequence[Reader]) -> ExitCode:
     """Build, prove and publish what the inventory asks for; every event goes to the readers."""
-    began = time.monotonic()
     fleet = load(request)
+    with _recorded(request, readers) as record:
+        with opened(fleet, request, record.emit) as workshop:
+            result = workshop.build(record.folder)
+        record.code = exit_code(result)
+        if request.metadata_file is not None:
+            write_metadata(result, request.metadata_file)
+    return record.code
+
+
+def stitch(request: Request, readers: Sequence[Reader]) -> ExitCode:
+    """Put an index of what stands under the arch tags, for each image that is asked for."""
+    fleet = load(request)
+    with _recorded(request, readers) as record:
+        with opened(fleet, request, record.emit) as workshop:
+            indexes = workshop.stitch()
+        record.code = exit_code(RunResult(run=record.folder.run, outcomes=(), indexes=indexes))
+    return record.code
+
+
+@dataclass(kw_only=True)
+class _Record:
+    """A run that is being recorded, and what it ends with unless an error says otherwise."""
+
+    folder: RunFolder
+    emit: Emit
+    code: ExitCode = ExitCode.FAILED
+
+
+@contextmanager
+def _recorded(request: Request, readers: Sequence[Reader]) -> Iterator[_Record]:
+    """Hold the inventory's lock, and record what happens, from its begin to its end."""
+    began = time.monotonic()
     run = RunFolder.new_name()
     with ExitStack() as stack:
         locks = state_home() / "locks"
@@ -277,18 +340,16 @@ def build(request: Request, readers: Sequence[Reader]) -> ExitCode:
         )
         for warning in filter(None, (unlocked, folder.warning)):
             emit(Notice(message=warning))
-        code = ExitCode.FAILED
+        record = _Record(folder=folder, emit=emit)
         try:
-            with opened(fleet, request, emit) as workshop:
-                code = exit_code(workshop.build(folder))
+            yield record
         except FleetError as error:
-            code = error.exit_code
+            record.code = error.exit_code
             emit(RunFailed(error=ErrorInfo.of(error)))
             raise
         finally:
             spent = time.monotonic() - began
-            emit(RunFinished(run=folder.run, exit_code=int(code), seconds=spent))
-    return code
+            emit(RunFinished(run=folder.run, exit_code=int(record.code), seconds=spent))
 
 
 def resume(
@@ -397,8 +458,13 @@ class Explanation:
 
 
 def explain(request: Request) -> Explanation:
-    """Plan as ``build`` would, and build nothing; what does not answer is part of the answer."""
+    """Plan as ``build`` would, and build nothing; what does not answer is part of the answer.
+
+    `prepare` commands are run: what they leave is part of the contexts, and a plan
+    without it would be about other contexts than the build's.
+    """
     with opened(load(request), request) as workshop:
+        workshop.prepare()
         read = workshop.read()
         reports = workshop.probe()
         held, error = Held(), None
@@ -439,27 +505,77 @@ def inspect(reference: str, *, plain_http: bool = False) -> PublishedIndex:
 
 
 def verify(
-    names: Sequence[str], request: Request, *, run: bool, plain_http: bool = False
+    names: Sequence[str],
+    request: Request,
+    *,
+    run: bool,
+    plain_http: bool = False,
+    emit: Emit,
 ) -> tuple[Verdict, ...]:
     """Check published indexes, and with ``run`` run each on a host of every platform.
 
     A name is an image of the inventory, meaning what its first tag holds, or any
     reference.
     """
-    if not run and not request.inventory.exists():
-        references = [Reference.parse(name) for name in names]
-        plain = [r.registry for r in references] if plain_http else []
-        with _registry(CredentialStore(), plain) as registry:
-            return tuple(examine(registry, reference) for reference in references)
-    fleet = load(request)
-    images = {image.name for image in fleet.images}
-    elsewhere = [Reference.parse(name).registry for name in names if name not in images]
-    with opened(fleet, request, plain_http=elsewhere if plain_http else ()) as workshop:
-        verdicts = [examine(workshop.registry, workshop.reference(name)) for name in names]
-        if not run:
-            return tuple(verdicts)
-        machines = workshop.machines(workshop.probe())
-        return tuple(try_out(v, machines, workshop.credentials) for v in verdicts)
+    with _counter(names, request, plain_http=plain_http, emit=emit, hosts=run) as desk:
+        verdicts = tuple(
+            examine(desk.registry, desk.reference(name), patiently=desk.patience) for name in names
+        )
+        if desk.workshop is None or not run:
+            return verdicts
+        machines = desk.workshop.machines(desk.workshop.probe())
+        return tuple(try_out(v, machines, desk.workshop.credentials) for v in verdicts)
+
+
+def tag(
+    name: str,
+    tags: Sequence[str],
+    request: Request,
+    *,
+    plain_http: bool = False,
+    emit: Emit,
+) -> tuple[Transfer, ...]:
+    """Put what a name stands for under further tags of its repository."""
+    for text in tags:
+        check_tag(text)
+    with _counter([name], request, plain_http=plain_http, emit=emit) as desk:
+        source = desk.reference(name)
+        targets = [source.tagged(text) for text in tags]
+        return copying.copy(source, targets, registry=desk.registry, how=desk.patience)
+
+
+def promote(
+    name: str,
+    targets: Sequence[str],
+    request: Request,
+    *,
+    plain_http: bool = False,
+    emit: Emit,
+) -> tuple[Transfer, ...]:
+    """Copy what a name stands for to other references, which take its tag where they have none."""
+    with _counter([name, *targets], request, plain_http=plain_http, emit=emit) as desk:
+        source = desk.reference(name)
+        places = [desk.reference(target, tag=source.tag) for target in targets]
+        return copying.copy(source, places, registry=desk.registry, how=desk.patience)
+
+
+def export(
+    name: str,
+    path: Path,
+    request: Request,
+    *,
+    plain_http: bool = False,
+    emit: Emit,
+) -> Transfer:
+    """Write what a name stands for, or the request's platforms of it, as an OCI image layout."""
+    with _counter([name], request, plain_http=plain_http, emit=emit) as desk:
+        return copying.export(
+            desk.reference(name),
+            path,
+            platforms=request.selection.platforms,
+            registry=desk.registry,
+            how=desk.patience,
+        )
 
 
 def load(request: Request) -> Inventory:
@@ -527,18 +643,89 @@ def opened(
     address = fleet.registry.address or ""
     credentials = CredentialStore(address)
     with ExitStack() as stack:
-        own = [address] if fleet.registry.plain_http else []
-        registry = stack.enter_context(_registry(credentials, [*own, *plain_http]))
+        registry = stack.enter_context(_registry(credentials, plain_http, fleet, emit))
         yield Workshop(fleet, request, registry, credentials, stack, emit)
 
 
 @contextmanager
-def _registry(credentials: CredentialStore, plain_http: Sequence[str]) -> Iterator[Registry]:
-    registry = Registry(credentials=credentials, plain_http=plain_http)
+def _registry(
+    credentials: CredentialStore,
+    plain_http: Sequence[str],
+    fleet: Inventory | None = None,
+    emit: Emit = _unheard,
+) -> Iterator[Registry]:
+    """The client, with what an opened inventory says of registries and their mirrors."""
+    own = [fleet.registry] if fleet else []
+    mirrors = dict(fleet.mirrors) if fleet else {}
+    named = [(spec.address, spec) for spec in (*own, *mirrors.values()) if spec.address]
+    registry = Registry(
+        credentials=credentials,
+        plain_http=[*plain_http, *(address for address, spec in named if spec.plain_http)],
+        authorities={address: spec.ca for address, spec in named if spec.ca},
+        mirrors=mirrors,
+        own=["/".join(filter(None, (spec.address, spec.prefix))) for spec in own],
+        notice=lambda text: emit(Notice(message=text)),
+    )
     try:
         yield registry
     finally:
         registry.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Counter:
+    """Where published images are asked for by name, with an inventory or without one."""
+
+    registry: Registry
+    patience: copying.Patience
+    workshop: Workshop | None = None
+
+    def reference(self, name: str, *, tag: str | None = None) -> Reference:
+        """What a name means; ``tag`` where an image of the inventory is named without one."""
+        name = name.removeprefix(_HTTP)
+        if self.workshop is None:
+            return Reference.parse(name)
+        return self.workshop.reference(name, tag=tag)
+
+
+@contextmanager
+def _counter(
+    names: Sequence[str], request: Request, *, plain_http: bool, emit: Emit, hosts: bool = False
+) -> Iterator[_Counter]:
+    """Open what is needed to ask for names; ``plain_http`` is meant for those of no inventory.
+
+    There need be no inventory, unless its ``hosts`` are wanted as well.
+    """
+    how = copying.Patience(
+        policy=Policy(attempts=request.retries + 1), stop=threading.Event(), emit=emit
+    )
+    if not hosts and not request.inventory.exists():
+        plain = _plain(names, (), every=plain_http)
+        with _registry(CredentialStore(), plain) as registry:
+            yield _Counter(registry=registry, patience=how)
+        return
+    fleet = load(request)
+    images = {image.name for image in fleet.images}
+    plain = _plain(names, images, every=plain_http)
+    with opened(fleet, request, emit, plain_http=plain) as workshop:
+        yield _Counter(registry=workshop.registry, patience=how, workshop=workshop)
+
+
+def _plain(names: Sequence[str], images: Collection[str], *, every: bool) -> list[str]:
+    """The registries to speak plain http to: of names that say so, or ``every`` one's.
+
+    Those of the inventory's images are the inventory's to say.
+    """
+    return [
+        Reference.parse(name.removeprefix(_HTTP)).registry
+        for name in names
+        if (every or name.startswith(_HTTP)) and _image_of(name) not in images
+    ]
+
+
+def _image_of(name: str) -> str:
+    """The image of ``image``, ``image:tag`` or ``image@digest``."""
+    return name.partition("@")[0].partition(":")[0]
 
 
 class Workshop:
@@ -566,6 +753,7 @@ class Workshop:
 
     def build(self, folder: RunFolder) -> RunResult:
         """The main job."""
+        self.prepare()
         recipes_ = self.read()
         self._patiently(lambda: self.registry.ping(self.address))
         reports: tuple[HostReport, ...] = ()
@@ -574,6 +762,8 @@ class Workshop:
             reports = self.probe()
             held = held or self.resolve(recipes_, reports)
         plan_ = self.plan(recipes_, reports, held)
+        if not self.request.push:
+            plan_ = plan.staying(plan_)
         self.announce(plan_)
         needed = any(job.kept is None for job in plan_.jobs)
         if needed and not any(report.facts for report in reports):
@@ -596,16 +786,29 @@ class Workshop:
         """Whether everything is there: a night where nothing changed connects to no host."""
         return all(job.kept for job in self.plan(recipes_, (), held).jobs)
 
-    def read(self) -> tuple[Recipe, ...]:
-        """Read and understand the Dockerfiles. Raises RecipeError, UsageError."""
+    def prepare(self) -> None:
+        """Run the `prepare` commands of the images asked for and of those that they build on.
+
+        Raises UsageError, RecipeError, PrepareFailed.
+        """
         # What the command line names is looked at before anything is asked of anybody.
-        inventory.select_images(self.inventory, self.request.selection.images)
+        asked = inventory.select_images(self.inventory, self.request.selection.images)
         inventory.select_hosts(self.inventory, self.request.selection.limit)
-        prefix = self.inventory.registry.prefix
+        if any(image.prepare for image in self.inventory.images):
+            images = recipes.lineage(
+                self.inventory.images,
+                [image.name for image in asked],
+                platforms=self.inventory.platforms or CANDIDATES,
+                registry_name=self._registry_name,
+            )
+            prepare(images, emit=self._emit)
+
+    def read(self) -> tuple[Recipe, ...]:
+        """Read and understand the Dockerfiles and contexts. Raises RecipeError."""
         return recipes.read(
             self.inventory.images,
             platforms=self.inventory.platforms or CANDIDATES,
-            registry_name="/".join(filter(None, (self.address, prefix))),
+            registry_name=self._registry_name,
         )
 
     def probe(self) -> tuple[HostReport, ...]:
@@ -644,7 +847,34 @@ class Workshop:
 
     def execute(self, plan_: Plan, reports: Sequence[HostReport], folder: RunFolder) -> RunResult:
         """Run the plan and publish what it makes."""
-        shop = Shop(
+        outcomes, indexes = execute(
+            plan_,
+            shop=self._shop(),
+            machines=self.machines(reports),
+            log_path=folder.log,
+            run=folder.run,
+            reopen=Reopened(
+                self.inventory,
+                {report.spec.name: report.facts for report in reports if report.facts},
+            ),
+        )
+        return RunResult(run=folder.run, outcomes=outcomes, indexes=indexes)
+
+    def stitch(self) -> tuple[IndexOutcome, ...]:
+        """Put the indexes of what stands under the arch tags of the images asked for."""
+        shop, outcomes = self._shop(), []
+        for image in inventory.select_images(self.inventory, self.request.selection.images):
+            stated = image.platforms or self.inventory.platforms
+            outcome = stitch_index(
+                image, stated or CANDIDATES, stated=stated is not None, shop=shop
+            )
+            self._emit(IndexFinished(outcome=outcome))
+            outcomes.append(outcome)
+        return tuple(outcomes)
+
+    def _shop(self) -> Shop:
+        sign = self.inventory.sign
+        return Shop(
             registry=self.registry,
             credentials=self.credentials,
             repositories=self.repositories(),
@@ -658,35 +888,30 @@ class Workshop:
             emit=self._emit,
             stop=self._stop,
             no_cache=self.request.no_cache,
+            push=self.request.push,
+            signer=Signer(command=sign, memory=state_home() / "signed") if sign else None,
             collect=not self.request.selection.force,
             resumed=self.request.resumed,
             limits=self.inventory.limits,
             allow_partial=self.request.allow_partial,
         )
-        outcomes, indexes = execute(
-            plan_,
-            shop=shop,
-            machines=self.machines(reports),
-            log_path=folder.log,
-            run=folder.run,
-            reopen=Reopened(
-                self.inventory,
-                {report.spec.name: report.facts for report in reports if report.facts},
-            ),
-        )
-        return RunResult(run=folder.run, outcomes=outcomes, indexes=indexes)
 
     def repositories(self) -> dict[str, Reference]:
         """Every image's repository, without a tag."""
         spec = self.inventory.registry
         return {image.name: plan.repository(spec, image.name) for image in self.inventory.images}
 
-    def reference(self, name: str) -> Reference:
-        """What a name means: an image of the inventory under its first tag, or any reference."""
+    def reference(self, name: str, *, tag: str | None = None) -> Reference:
+        """What a name means: an image of the inventory, or any reference.
+
+        An image alone means its first tag, or ``tag``.
+        """
         for image in self.inventory.images:
-            if image.name == name:
-                tag = plan.image_tags(self.inventory, image)[0]
-                return plan.repository(self.inventory.registry, name).tagged(tag)
+            if image.name == _image_of(name):
+                repository = plan.repository(self.inventory.registry, image.name)
+                if image.name == name:
+                    return repository.tagged(tag or plan.image_tags(self.inventory, image)[0])
+                return Reference.parse(f"{repository}{name.removeprefix(image.name)}")
         return Reference.parse(name)
 
     @property
@@ -695,6 +920,11 @@ class Workshop:
         address = self.inventory.registry.address
         assert address is not None, "an opened inventory has a registry with an address"
         return address
+
+    @property
+    def _registry_name(self) -> str:
+        """What stands before an image's name in the registry."""
+        return "/".join(filter(None, (self.address, self.inventory.registry.prefix)))
 
     def machines(self, reports: Sequence[HostReport]) -> dict[str, Machine]:
         """The hosts that answered, ready to take jobs."""

@@ -10,6 +10,7 @@
     │   └── ProblemsError           2   several problems of one kind of file at once
     │       ├── InventoryError      2   those of an inventory
     │       └── RecipeError         2   those of the Dockerfiles
+    ├── PrepareFailed               1   what an image needs could not be prepared
     ├── HostError                   1   one host, whatever it was asked to do
     │   ├── HostUnreachable      T  3   no route, refused, name does not resolve, no banner
     │   ├── ConnectionLost       T  3   the connection was there and is gone
@@ -45,6 +46,7 @@
     │   └── DigestMismatch          1   bytes that are not what their digest says
     ├── CredentialsError            2   Docker's configuration or a credential helper is broken
     ├── IndexNotWhole               1   an index would not be, or is not, whole
+    ├── SignFailed                  1   an index stands, and could not be signed
     ├── NoHostLeft                  3   no host is there for anything that must be built
     ├── LockHeld                   75   another run holds the lock
     └── Interrupted               130   the operator pressed Ctrl-C
@@ -79,6 +81,7 @@ class FleetError(Exception):
 
     exit_code: ExitCode = ExitCode.FAILED
     transient: bool = False
+    tail: tuple[str, ...] = ()  # the last lines of a log, where one tells more
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -140,6 +143,20 @@ class InventoryError(ProblemsError):
 
 class RecipeError(ProblemsError):
     """Every problem of the Dockerfiles at once."""
+
+
+# --- the controller -----------------------------------------------------------------------
+
+
+class PrepareFailed(FleetError):
+    """A ``prepare`` command failed: nothing is built. ``tail`` is the last of what it printed."""
+
+    def __init__(self, message: str, tail: Sequence[str] = ()) -> None:
+        super().__init__(message, hint="nothing was built; mend it, or run it by hand there")
+        self.tail = tuple(tail)
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *(f"  | {line}" for line in self.tail), f"  {self.hint}"])
 
 
 # --- hosts --------------------------------------------------------------------------------
@@ -373,6 +390,14 @@ class CredentialsError(FleetError):
 
 class IndexNotWhole(FleetError):
     """An image index would not be whole, or is found not to be."""
+
+
+class SignFailed(FleetError):
+    """An index was published, and the inventory's `sign` command failed for it."""
+
+    def __init__(self, message: str, *, hint: str | None = None, tail: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint or "the index stands; the next run signs it")
+        self.tail = tuple(tail)
 
 
 class NoHostLeft(FleetError):

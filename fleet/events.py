@@ -62,6 +62,32 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrepareStarted(Event):
+    """A ``prepare`` command begins on the controller, for these images."""
+
+    images: tuple[str, ...]
+    folder: Path
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareLine(Event):
+    """A line that it prints, without its line end, undecodable bytes replaced."""
+
+    images: tuple[str, ...]
+    line: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareFinished(Event):
+    """It has ended."""
+
+    images: tuple[str, ...]
+    seconds: float
+    ok: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostProbed(Event):
     """A host answered, or did not."""
 

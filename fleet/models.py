@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from fleet.errors import BuildFailed, FleetError
+from fleet.errors import FleetError
 from fleet.platforms import Platform
 from fleet.references import Reference
 
@@ -55,12 +55,15 @@ class RegistrySpec:
 
     ``address`` is ``host[:port]``; None stands for the embedded registry, whose
     port is known once it runs. ``tunnel`` carries it to the hosts over SSH.
+    ``ca`` is a file of the authority that signed its certificate, where that is
+    none that the controller's system knows. A mirror is named likewise.
     """
 
     address: str | None
     prefix: str = ""  # path before every image's name, without slashes at its ends
     plain_http: bool = False
     tunnel: bool = False
+    ca: Path | None = None
 
     @property
     def embedded(self) -> bool:
@@ -94,6 +97,22 @@ class HostSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """A command that is run on the controller before a context is read, in that folder."""
+
+    command: tuple[str, ...]
+    folder: Path
+    location: Location | None = None
+
+
+class Attestation(StrEnum):
+    """What BuildKit can attest of a build, beside the image."""
+
+    PROVENANCE = "provenance"
+    SBOM = "sbom"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageSpec:
     """An image as the inventory names it."""
 
@@ -107,7 +126,9 @@ class ImageSpec:
     attempts: int | None = None  # how often a step is tried; None: as --retries says
     allow_partial: bool = False  # publish the platforms that are whole where others failed
     version: str | None = None  # what `{version}` in a tag stands for, and a label says
+    attestations: tuple[Attestation, ...] = ()  # that the engine is to make, where it can
     tags: tuple[str, ...] = ()  # filled in; the first is where the registry is asked
+    prepare: Preparation | None = None
     location: Location | None = None
 
 
@@ -138,7 +159,9 @@ class Inventory:
     platforms: tuple[Platform, ...] | None = None
     ssh_config: Path | None = None  # instead of ~/.ssh/config
     limits: Limits = Limits()
+    sign: tuple[str, ...] | None = None  # a command that signs a published index
     record_host: bool = False
+    mirrors: tuple[tuple[str, RegistrySpec], ...] = ()  # by the registry that each stands for
 
 
 # --- what is to be built ------------------------------------------------------------------
@@ -248,6 +271,11 @@ class EngineFacts:
     containerd_store: bool  # images live in containerd: arch tags may come out as indexes
     root_dir: str
 
+    @property
+    def attests(self) -> bool:
+        """Whether it can keep attestations beside an image: others have no room for them."""
+        return self.builder is Builder.BUILDX and self.containerd_store
+
 
 @dataclass(frozen=True, kw_only=True)
 class HostFacts:
@@ -346,6 +374,11 @@ class PublishedImage:
     attestations: tuple[Descriptor, ...] = ()  # BuildKit's, that stood beside it in an index
 
     @property
+    def digest(self) -> str:
+        """The digest of its manifest."""
+        return self.descriptor.digest
+
+    @property
     def inputs(self) -> str | None:
         """The inputs digest of the job that made it, where fleet made it."""
         return dict(self.labels).get(LABEL_INPUTS)
@@ -370,6 +403,7 @@ class PublishedIndex:
     media_type: str
     members: tuple[PublishedImage, ...]
     annotations: Pairs = ()
+    size: int = 0  # of the index itself, in bytes
     others: tuple[Descriptor, ...] = ()
     faults: tuple[str, ...] = ()
 
@@ -512,7 +546,7 @@ class ErrorInfo:
             message=error.message,
             hint=error.hint,
             transient=error.transient,
-            tail=error.tail if isinstance(error, BuildFailed) else (),
+            tail=error.tail,
         )
 
 
@@ -552,6 +586,15 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftImage:
+    """An image that was built and not pushed: it is on its host, under a name of fleet's."""
+
+    host: str
+    reference: Reference
+    digest: str  # the engine's own id of it
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """How a job ended, with its whole story. Times are seconds since the epoch."""
 
@@ -563,13 +606,14 @@ class Outcome:
     started: float | None = None
     ended: float | None = None
     image: PublishedImage | None = None
+    left: LeftImage | None = None  # with --no-push
     emulated: bool = False
     error: ErrorInfo | None = None
     log: Path | None = None
 
     @property
     def good(self) -> bool:
-        """Whether the registry now holds what the job was to make."""
+        """Whether what the job was to make is there, in the registry unless it was not to be."""
         return self.status in (Status.BUILT, Status.KEPT)
 
 
@@ -581,8 +625,31 @@ class IndexOutcome:
     published: tuple[PublishedIndex, ...] = ()  # one per tag
     unchanged: bool = False  # it stood already, byte for byte
     lacking: tuple[Platform, ...] = ()  # that the run could not renew: a partial publication
+    signed: bool = False  # by this run
     error: ErrorInfo | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """A published image that was taken elsewhere, as it is. Blobs are counted, ``sent`` in bytes.
+
+    ``target`` is a reference with a tag, or a file or folder. ``elsewhere`` are
+    layers that only their vendor has. With ``error`` the target stands as it stood.
+    """
+
+    source: Reference
+    target: Reference | Path
+    digest: str
+    platforms: tuple[Platform, ...] = ()  # of an index, as it says
+    arch_tags: tuple[Reference, ...] = ()  # that went along
+    there: int = 0
+    mounted: int = 0
+    copied: int = 0
+    sent: int = 0
+    elsewhere: int = 0
+    unchanged: bool = False  # it all stood there already
+    error: ErrorInfo | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -656,10 +723,14 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What ``fleet verify`` found of an index: what is not so, and what ran."""
+    """What ``fleet verify`` found of an index: what is not so, and what ran.
+
+    ``notes`` are worth knowing, and no faults.
+    """
 
     index: PublishedIndex
     faults: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     trials: tuple[Trial, ...] = ()
 
     @property

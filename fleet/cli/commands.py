@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,12 +20,17 @@ from fleet.cli.options import (
     PinOption,
     PlainHttpOption,
     PlatformOption,
+    ProgressChoice,
+    ProgressOption,
     RegistryOption,
+    RetriesOption,
+    Source,
     TagOption,
+    WaitOption,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 DEFAULT_INVENTORY = Path("inventory.yml")
 
@@ -45,16 +49,6 @@ app = typer.Typer(
 )
 registry_app = typer.Typer(no_args_is_help=True, help="The registry that fleet runs itself.")
 app.add_typer(registry_app, name="registry")
-
-
-class ProgressChoice(StrEnum):
-    """How a run is shown."""
-
-    auto = "auto"
-    plain = "plain"
-    steps = "steps"
-    rawjson = "rawjson"
-    quiet = "quiet"
 
 
 @app.command()
@@ -83,10 +77,20 @@ def build(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Let engines use no layer that they have.")
     ] = False,
+    push: Annotated[
+        bool,
+        typer.Option(
+            "--push/--no-push", help="Publish; without it images stay on the hosts that built them."
+        ),
+    ] = True,
+    metadata_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write what was published as JSON, in the form of buildx bake."
+        ),
+    ] = None,
     pin: PinOption = True,
-    retries: Annotated[
-        int, typer.Option(min=0, help="How often a step that may pass is tried again.")
-    ] = 5,
+    retries: RetriesOption = 5,
     allow_partial: Annotated[
         bool,
         typer.Option(
@@ -94,12 +98,8 @@ def build(
             help="Publish the platforms that are whole where others failed, and exit 4.",
         ),
     ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for another run on this inventory to end.")
-    ] = False,
-    progress: Annotated[
-        ProgressChoice, typer.Option(envvar="FLEET_PROGRESS", help="How the run is shown.")
-    ] = ProgressChoice.auto,
+    wait: WaitOption = False,
+    progress: ProgressOption = ProgressChoice.auto,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan and explain; the same as `fleet plan`.")
     ] = False,
@@ -123,6 +123,8 @@ def build(
         registry=registry,
         tags=tuple(tag or ()),
         no_cache=no_cache,
+        push=push,
+        metadata_file=metadata_file,
         pin=pin,
         retries=retries,
         allow_partial=allow_partial,
@@ -135,15 +137,45 @@ def build(
     raise typer.Exit(int(fleet.build(request, _readers(progress))))
 
 
+def _readers(progress: ProgressChoice) -> Any:
+    from fleet import app as fleet
+
+    shown = ProgressChoice.plain if progress is ProgressChoice.auto else progress
+    return fleet.reader(fleet.Progress(shown.value), sys.stdout)
+
+
+@app.command()
+def stitch(
+    images: Images = None,
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    tag: TagOption = None,
+    registry: RegistryOption = None,
+    retries: RetriesOption = 5,
+    wait: WaitOption = False,
+    progress: ProgressOption = ProgressChoice.auto,
+) -> None:
+    """Put an index of what stands under the arch tags, and build nothing."""
+    from fleet import app as fleet
+
+    request = fleet.Request.of(
+        inventory=inventory,
+        images=images or (),
+        registry=registry,
+        tags=tuple(tag or ()),
+        retries=retries,
+        wait=-1.0 if wait else 0.0,
+        command=tuple(sys.argv),
+    )
+    raise typer.Exit(int(fleet.stitch(request, _readers(progress))))
+
+
 @app.command()
 def resume(
     run: Annotated[
         str | None, typer.Argument(help="A run; by default the latest of the inventory.")
     ] = None,
     inventory: InventoryOption = DEFAULT_INVENTORY,
-    progress: Annotated[
-        ProgressChoice, typer.Option(envvar="FLEET_PROGRESS", help="How the run is shown.")
-    ] = ProgressChoice.auto,
+    progress: ProgressOption = ProgressChoice.auto,
 ) -> None:
     """Go on with a run that was interrupted: collect what was built, follow what is being built."""
     from fleet import app as fleet
@@ -180,13 +212,6 @@ def prune(
     raise typer.Exit(int(code))
 
 
-def _readers(progress: ProgressChoice) -> Any:
-    from fleet import app as fleet
-
-    shown = ProgressChoice.plain if progress is ProgressChoice.auto else progress
-    return fleet.reader(fleet.Progress(shown.value), sys.stdout)
-
-
 @app.command()
 def plan(
     images: Images = None,
@@ -201,7 +226,10 @@ def plan(
     pin: PinOption = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a build would do, and why, and build nothing."""
+    """Say what a build would do, and why, and build nothing.
+
+    The inventory's `prepare` commands are run, as the plan is about the contexts that they leave.
+    """
     from fleet import app as fleet
 
     request = fleet.Request.of(
@@ -285,14 +313,97 @@ def verify(
     plain_http: PlainHttpOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check published indexes: every member resolves and is what the index says it is."""
+    """Check published indexes: every part is there, and is what the index says it is.
+
+    Children, configurations, layers, attestations, platforms and labels; also of indexes
+    that others made. Ends with 1 and a list of what is not so.
+    """
     from fleet import app as fleet
 
     request = fleet.Request.of(inventory=inventory, limit=limit or ())
-    verdicts = fleet.verify(images, request, run=run, plain_http=plain_http)
+    verdicts = fleet.verify(
+        images, request, run=run, plain_http=plain_http, emit=fleet.teller(sys.stderr)
+    )
     lines = [line for verdict in verdicts for line in fleet.verdict_text(verdict)]
     _print(verdicts, lines, as_json=as_json)
     raise typer.Exit(0 if all(verdict.ok for verdict in verdicts) else 1)
+
+
+@app.command()
+def tag(
+    image: Source,
+    tags: Annotated[list[str], typer.Argument(help="Further tags.", metavar="NEWTAG")],
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    plain_http: PlainHttpOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a published image under further tags of its repository, without building.
+
+    fleet tag orthanc 1.12.10 stable -- with 1.12.10-arm64v8 and so on
+    """
+    from fleet import app as fleet
+
+    request = fleet.Request.of(inventory=inventory)
+    told = fleet.teller(sys.stderr)
+    _end(fleet.tag(image, tags, request, plain_http=plain_http, emit=told), as_json=as_json)
+
+
+@app.command()
+def promote(
+    image: Source,
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            help="Where to, as registry/name:tag; without a tag, the image's own.",
+            metavar="TARGET",
+        ),
+    ],
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    plain_http: PlainHttpOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a published image to another tag, repository or registry, without building.
+
+    It arrives with the digest that it has, its attestations and its arch tags; the
+    tag itself is put last.
+
+    fleet promote staging.example.org/team/orthanc:1.12.10 registry.example.org/team/orthanc
+    """
+    from fleet import app as fleet
+
+    request = fleet.Request.of(inventory=inventory)
+    told = fleet.teller(sys.stderr)
+    _end(fleet.promote(image, targets, request, plain_http=plain_http, emit=told), as_json=as_json)
+
+
+@app.command()
+def export(
+    image: Source,
+    path: Annotated[
+        Path,
+        typer.Argument(help="A folder to be made, or a file that ends in .tar.", metavar="PATH"),
+    ],
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    platform: PlatformOption = None,
+    plain_http: PlainHttpOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a published image as an OCI image layout, for skopeo, podman or a stick.
+
+    fleet export orthanc orthanc.oci -- then: skopeo copy oci:orthanc.oci ...
+    """
+    from fleet import app as fleet
+
+    request = fleet.Request.of(inventory=inventory, platforms=platform or ())
+    told = fleet.teller(sys.stderr)
+    _end([fleet.export(image, path, request, plain_http=plain_http, emit=told)], as_json=as_json)
+
+
+def _end(transfers: Sequence[Any], *, as_json: bool) -> None:
+    from fleet import app as fleet
+
+    _print(transfers, fleet.transfers_text(transfers), as_json=as_json)
+    raise typer.Exit(1 if any(transfer.error for transfer in transfers) else 0)
 
 
 @registry_app.command("start")

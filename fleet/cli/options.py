@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class ProgressChoice(StrEnum):
+    """How a run is shown."""
+
+    auto = "auto"
+    plain = "plain"
+    steps = "steps"
+    rawjson = "rawjson"
+    quiet = "quiet"
+
 
 InventoryOption = Annotated[
     Path,
@@ -20,6 +32,14 @@ InventoryOption = Annotated[
 Images = Annotated[
     list[str] | None,
     typer.Argument(help="Images by name or glob; all of them by default.", metavar="IMAGE"),
+]
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="An image of the inventory (orthanc, orthanc:1.2), or any reference;"
+        " http://host:5000/name:tag for a registry without TLS.",
+        metavar="IMAGE",
+    ),
 ]
 LimitOption = Annotated[
     list[str] | None,
@@ -89,4 +109,13 @@ PinOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PlainHttpOption = Annotated[
     bool, typer.Option("--plain-http", help="Speak http to the registry, without TLS.")
+]
+RetriesOption = Annotated[
+    int, typer.Option(min=0, help="How often a step that may pass is tried again.")
+]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait for another run on this inventory to end.")
+]
+ProgressOption = Annotated[
+    ProgressChoice, typer.Option(envvar="FLEET_PROGRESS", help="How the run is shown.")
 ]

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from fleet.engine.detached import State
 from fleet.events import to_json
-from fleet.models import Builder, Context, EngineFacts, JobId, Pairs
+from fleet.models import Attestation, Builder, Context, EngineFacts, JobId, Pairs
 from fleet.platforms import Platform
 
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})")
@@ -50,6 +50,7 @@ class BuildOrder:
     target: str | None = None
     build_args: Pairs = ()
     labels: Pairs = ()
+    attestations: tuple[Attestation, ...] = ()
     no_cache: bool = False
     longest: float = 0.0
     silence: float = 0.0
@@ -88,12 +89,18 @@ class BuildOrder:
             ),
         }
 
+    def _attestations(self, engine: EngineFacts) -> Sequence[str]:
+        asked = self.attestations if engine.attests else ()
+        provenance = "mode=max" if Attestation.PROVENANCE in asked else "false"
+        sbom = "true" if Attestation.SBOM in asked else "false"
+        return [f"--provenance={provenance}", f"--sbom={sbom}"]
+
     def _argv(self, engine: EngineFacts, context: PurePosixPath) -> Sequence[str]:
         if engine.builder is Builder.BUILDX:
             # Attestations make an index of what is to be one manifest; whoever wants them asks.
             plain = builder_version(engine) >= _ATTESTING
             head = ["BUILDX_BUILDER=default", "docker", "buildx", "build"]
-            head += ["--provenance=false", "--sbom=false"] if plain else []
+            head += self._attestations(engine) if plain else []
         else:
             head = ["DOCKER_BUILDKIT=1", "docker", "build"]
         # No --pull: the bases are there by digest, and BuildKit takes those without asking.

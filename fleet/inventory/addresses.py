@@ -106,6 +106,23 @@ def parse_registry(text: str) -> RegistrySpec:
     )
 
 
+def parse_registry_name(text: str) -> str:
+    """The name of a registry alone, as references begin with it. Raises UsageError."""
+    if not ("." in text or ":" in text or text == "localhost"):
+        raise _no_registry(text, f"it is a name as images begin with, such as {DOCKER_HUB}")
+    if "/" in text:
+        raise _no_registry(text, f"a registry as a whole has a mirror: {text.partition('/')[0]}")
+    return _check(text, text, "library").lower()
+
+
+def parse_mirror(text: str) -> RegistrySpec:
+    """Read ``host[:port][/path]``, ``http://...`` or ``https://...``. Raises UsageError."""
+    spec = parse_registry(text)
+    if spec.embedded:
+        raise UsageError("fleet's own registry is no mirror: it holds only what fleet builds")
+    return spec
+
+
 def _check(text: str, address: str, prefix: str) -> str:
     """The registry's address as references spell it. Raises UsageError."""
     if ":" in prefix:

@@ -14,12 +14,14 @@ from fleet.inventory.addresses import Address, parse_address, parse_registry
 from fleet.inventory.files import native_tree
 from fleet.inventory.suggest import did_you_mean
 from fleet.models import (
+    Attestation,
     Connection,
     HostSpec,
     ImageSpec,
     Inventory,
     Limits,
     Location,
+    Preparation,
     RegistrySpec,
     pairs,
 )
@@ -89,6 +91,8 @@ class _Making:
         tags = tuple(dict.fromkeys(tags)) or self._file.tags
         images = tuple(self._images())
         self._check_versions(images, tags)
+        if registry is not None and written is not None and registry.address == written.address:
+            registry = replace(registry, ca=written.ca)
         return Inventory(
             path=self._path,
             registry=registry or written or RegistrySpec(address=None),
@@ -99,7 +103,9 @@ class _Making:
             platforms=self._file.platforms,
             ssh_config=self._ssh_config(),
             limits=Limits(**self._file.limits.model_dump()),
+            sign=self._file.sign,
             record_host=self._file.record_host,
+            mirrors=tuple(self._mirrors()),
         )
 
     def _check_versions(self, images: tuple[ImageSpec, ...], tags: tuple[str, ...]) -> None:
@@ -167,7 +173,26 @@ class _Making:
                 )
             elif value is not None:
                 spec = replace(spec, **{key: value})
-        return spec
+        if written.ca is not None and spec.embedded:
+            at = self._key_at("registry", "ca")
+            self._problems.add(at, "ca means nothing with the embedded registry: it has no TLS")
+            return spec
+        return replace(spec, ca=self._ca(written.ca, "registry"))
+
+    def _mirrors(self) -> Iterator[tuple[str, RegistrySpec]]:
+        for name, mirror in self._file.mirrors.items():
+            spec = replace(mirror.address, ca=self._ca(mirror.ca, "mirrors", name))
+            if mirror.plain_http is not None:
+                spec = replace(spec, plain_http=mirror.plain_http)
+            yield name, spec
+
+    def _ca(self, written: str | None, *section: str) -> Path | None:
+        if written is None:
+            return None
+        path = self._local(written)
+        if lack := _lack(path, folder=False):
+            self._problems.add(self._at(*section, "ca"), f"the certificate {path} {lack}")
+        return path
 
     # --- hosts ----------------------------------------------------------------------------
 
@@ -328,8 +353,18 @@ class _Making:
             attempts=image.attempts,
             allow_partial=image.allow_partial,
             version=image.version,
+            attestations=tuple(kind for kind in Attestation if getattr(image, kind.value)),
+            prepare=self._preparation(key, image, context),
             location=self._key_at(*key),
         )
+
+    def _preparation(
+        self, key: tuple[str, str], image: schema.Image, context: Path
+    ) -> Preparation | None:
+        if image.prepare is None:
+            return None
+        at = self._at(*key, "prepare")
+        return Preparation(command=image.prepare, folder=context, location=at)
 
     def _check_paths(self, image: tuple[str, str], context: Path, dockerfile: Path) -> None:
         if self._is_bad(*image, "context"):

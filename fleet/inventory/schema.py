@@ -27,7 +27,14 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from fleet.durations import parse_duration
 from fleet.errors import UsageError
 from fleet.inventory import tree
-from fleet.inventory.addresses import Address, parse_address, parse_port, parse_registry
+from fleet.inventory.addresses import (
+    Address,
+    parse_address,
+    parse_mirror,
+    parse_port,
+    parse_registry,
+    parse_registry_name,
+)
 from fleet.inventory.sizes import parse_size
 from fleet.inventory.suggest import did_you_mean
 from fleet.models import Connection, RegistrySpec
@@ -187,6 +194,7 @@ Text = Annotated[str, _read(_line)]
 Duration = Annotated[float, _read(parse_duration)]
 Flag = Annotated[bool, _read(_truth)]
 HostName = Annotated[str, _read(_host_name)]
+RegistryName = Annotated[str, _read(parse_registry_name)]
 ImageName = Annotated[str, _read(check_repository)]
 APlatform = Annotated[Platform, _read(Platform.parse)]
 Platforms = Annotated[tuple[APlatform, ...], BeforeValidator(_as_list), AfterValidator(_each_once)]
@@ -233,6 +241,17 @@ class Registry(Section):
     prefix: Annotated[str | None, _read(check_repository)] = None
     plain_http: Annotated[bool | None, _read(_truth)] = None
     tunnel: Annotated[bool | None, _read(_truth)] = None
+    ca: Annotated[str | None, _read(_line)] = None
+
+
+class Mirror(Section):
+    """Who is asked first for what a registry holds; a text is its address."""
+
+    short = "address"
+
+    address: Annotated[RegistrySpec, _read(parse_mirror)]
+    plain_http: Annotated[bool | None, _read(_truth)] = None
+    ca: Annotated[str | None, _read(_line)] = None
 
 
 class Host(Section):
@@ -263,6 +282,9 @@ class Image(Section):
     attempts: Annotated[int | None, _read(_attempts)] = None
     allow_partial: Annotated[bool, _read(_truth)] = False
     version: Text | None = None
+    provenance: Flag = False
+    sbom: Flag = False
+    prepare: Command | None = None
 
 
 class Limits(Section):
@@ -278,11 +300,13 @@ class File(Section):
     """An inventory file. Paths are relative to its folder."""
 
     registry: Registry | None = None
+    mirrors: dict[RegistryName, Mirror] = Field(default_factory=dict)
     tags: Tags = ("latest",)
     platforms: Platforms | None = None
     dockerfiles: Text = "dockerfiles"
     ssh_config: Annotated[str | None, _read(_line)] = None
     state: Annotated[str, _read(_state)] = "~/.cache/fleet"
+    sign: Command | None = None
     record_host: Flag = False
     hosts: dict[HostName, Host] = Field(default_factory=dict)
     groups: dict[HostName, Members] = Field(default_factory=dict)
@@ -372,6 +396,8 @@ def _section(path: Sequence[str | int]) -> type[Section]:
             return Registry
         case ["limits"]:
             return Limits
+        case ["mirrors", _]:
+            return Mirror
         case _:
             return File
 

@@ -53,6 +53,7 @@ $images
   #   platforms: [linux/amd64]
   #   version: "1.10"                     # what {version} in tags stands for
   #   smoke: [tool, --version]            # must succeed in the image before it is published
+  #   prepare: [./fetch]                  # is run here, in the context, before that is read
 """)
 
 

@@ -10,6 +10,7 @@ from fleet.plan.changes import context_before
 from fleet.plan.inputs import FORMAT, Inputs, inputs_of, pinned_bases
 from fleet.plan.names import arch_reference, fill_tags, image_tags, repository
 from fleet.plan.planner import make_plan, possible_jobs
+from fleet.plan.staying import staying
 from fleet.plan.weights import remaining
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "possible_jobs",
     "remaining",
     "repository",
+    "staying",
 ]

@@ -66,6 +66,10 @@ def _differences(
         yield f"build arguments changed: {', '.join(arguments)}"
     if was.get("target") != now["target"]:
         yield f"target changed: {now['target'] or 'the last stage'}"
+    if was.get("version") != now["version"]:
+        yield f"version changed: {now['version'] or 'none'}"
+    if was.get("attestations") != now["attestations"]:
+        yield f"attestations changed: {', '.join(now['attestations']) or 'none'}"
     if was.get("format") != now["format"]:
         yield "this fleet builds in another way"
 

@@ -22,15 +22,18 @@ escaped:
     what is written stands for itself.
 ``context``
     The context's digest: content, path and mode of every file.
+``attestations``
+    Those that are asked for.
 ``build_args``
     The digest of each value by name: the label shows no values.
-``target``, ``platform``
+``target``, ``version``, ``platform``
     As the inventory gives them; the platform in normal form.
 
 Left out on purpose: labels that change with every run (created, revision), the
 tags, the host and its cores, and the smoke command. A smoke test changes no byte
 of the image, so a rebuild for a new one would make again what is there; it is run
-at the next build, or at once with ``--force``.
+at the next build, or at once with ``--force``. Nor does a ``prepare`` command count:
+what it leaves is in the context.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fleet.models import Job, JobId, PublishedImage, Recipe
+from fleet.models import Job, JobId, LeftImage, PublishedImage, Recipe
 from fleet.platforms import Platform
 from fleet.references import Reference
 
@@ -84,19 +87,24 @@ def inputs_of(
         "format": FORMAT,
         "dockerfile": _sha256(recipe.dockerfile),
         "bases": uses,
+        "attestations": sorted(recipe.image.attestations),
         "context": recipe.context.digest,
         "build_args": {name: _sha256(value) for name, value in recipe.image.build_args},
         "target": recipe.image.target,
+        "version": recipe.image.version,
         "platform": str(platform),
     }
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return Inputs(parts=text)
 
 
-def pinned_bases(job: Job, parents: Mapping[JobId, PublishedImage]) -> dict[str, Reference]:
+def pinned_bases(
+    job: Job, parents: Mapping[JobId, PublishedImage | LeftImage]
+) -> dict[str, Reference]:
     """What the Dockerfile of a job is pinned with: each base as written -> the same by digest.
 
-    ``parents`` maps each of ``job.parents`` to its image in the registry. Bases that
+    ``parents`` maps each of ``job.parents`` to its image in the registry, or to the
+    one that is left on the job's own host, which has a name that no other image has. Bases that
     nobody resolved are left out: they stay as they are written. Raises KeyError for
     a parent that is not there.
     """

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from fleet.models import Action, Held, Job, JobId, Pairs, PublishedImage, Recipe, Selection, pairs
+from fleet.models import (
+    Action,
+    Held,
+    HostReport,
+    ImageSpec,
+    Job,
+    JobId,
+    Pairs,
+    PublishedImage,
+    Recipe,
+    Selection,
+    pairs,
+)
 from fleet.plan import changes
 from fleet.plan.inputs import inputs_of
 from fleet.plan.offers import Offer, Offers
@@ -51,6 +63,22 @@ def emulations(jobs: Mapping[JobId, Job], offers: Offers) -> tuple[str, ...]:
         f" allows{' where no native host is free' if offers[platform].native else ''}"
         for platform in sorted(platforms)
         if offers[platform].emulating
+    )
+
+
+def unattested(jobs: Mapping[JobId, Job], reports: Sequence[HostReport]) -> tuple[str, ...]:
+    """A warning for each image that asks for attestations and may be built where none are made."""
+    unable = {r.spec.name for r in reports if r.facts and not r.facts.engine.attests}
+    found: dict[ImageSpec, dict[str, None]] = {}
+    for job in jobs.values():
+        if job.action is Action.BUILD and job.recipe.image.attestations:
+            hosts = dict.fromkeys(host for host in job.hosts if host in unable)
+            found.setdefault(job.recipe.image, {}).update(hosts)
+    return tuple(
+        f"{image.name}: no {' and no '.join(image.attestations)} of what {', '.join(hosts)} builds:"
+        " only buildx with the containerd image store keeps it"
+        for image, hosts in found.items()
+        if hosts
     )
 
 

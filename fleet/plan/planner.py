@@ -15,7 +15,7 @@ from fleet.models import (
     Selection,
 )
 from fleet.plan.indexes import plan_indexes
-from fleet.plan.jobs import decide, emulations
+from fleet.plan.jobs import decide, emulations, unattested
 from fleet.plan.offers import Offers
 from fleet.plan.scope import make_scope
 
@@ -82,7 +82,12 @@ def make_plan(
     return Plan(
         jobs=tuple(jobs.values()),
         indexes=indexes,
-        warnings=(*scope.warnings, *emulations(jobs, offers), *warnings),
+        warnings=(
+            *scope.warnings,
+            *emulations(jobs, offers),
+            *unattested(jobs, reports),
+            *warnings,
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from fleet.errors import Problem, RecipeError
@@ -29,6 +29,21 @@ def read(
     comes from elsewhere. Raises RecipeError with all problems of all images.
     """
     return _Reading(images, platforms, registry_name).run()
+
+
+def lineage(
+    images: Sequence[ImageSpec],
+    names: Collection[str],
+    *,
+    platforms: Sequence[Platform],
+    registry_name: str | None = None,
+) -> tuple[ImageSpec, ...]:
+    """The images of these names and those that they are built on, in inventory order.
+
+    No context is read. The rest is as for ``read``. Raises RecipeError with all
+    problems of all Dockerfiles.
+    """
+    return _Reading(images, platforms, registry_name).lineage(names)
 
 
 def pin(recipe: Recipe, platform: Platform, replacements: Mapping[str, str]) -> str:
@@ -71,13 +86,8 @@ class _Reading:
         }
 
     def run(self) -> tuple[Recipe, ...]:
-        self._read_dockerfiles()
+        wanted = self._survey()
         self._read_contexts()
-        wanted, problems = graph.platforms(self.images, self.platforms, self._bases)
-        self.problems += problems
-        for image in self.images:
-            for platform in wanted.get(image.name, image.platforms or self.platforms):
-                self.problems += self.failures.get((image.name, platform), ())
         raise_any(self.problems)
         return tuple(
             Recipe(
@@ -90,6 +100,28 @@ class _Reading:
             )
             for image in self.images
         )
+
+    def lineage(self, names: Collection[str]) -> tuple[ImageSpec, ...]:
+        wanted = self._survey()
+        raise_any(self.problems)
+        found, new = set[str](), list(names)
+        while new:
+            name = new.pop()
+            if name not in found:
+                found.add(name)
+                uses = (use for p in wanted[name] for use in self.bases[name, p])
+                new += [use.parent for use in uses if use.parent is not None]
+        return tuple(image for image in self.images if image.name in found)
+
+    def _survey(self) -> Mapping[str, Sequence[Platform]]:
+        """Read the Dockerfiles: the platforms that each image is wanted for."""
+        self._read_dockerfiles()
+        wanted, problems = graph.platforms(self.images, self.platforms, self._bases)
+        self.problems += problems
+        for image in self.images:
+            for platform in wanted.get(image.name, image.platforms or self.platforms):
+                self.problems += self.failures.get((image.name, platform), ())
+        return wanted
 
     def _read_dockerfiles(self) -> None:
         for image in self.images:

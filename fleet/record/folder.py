@@ -58,3 +58,7 @@ class RunFolder:
     def log(self, job: JobId, attempt: int) -> Path:
         """The log of one attempt at a job."""
         return self.path / "logs" / f"{job.slug}.{attempt}.log"
+
+    def prepare_log(self, image: str) -> Path:
+        """The log of a ``prepare`` command, by the first image that it is for."""
+        return self.path / "logs" / f"prepare-{image.replace('/', '..')}.log"

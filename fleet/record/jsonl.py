@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TextIO
 
-from fleet.events import Event, LogLine, to_json
+from fleet.events import Event, LogLine, PrepareLine, to_json
 
 
 class JsonLines:
     """Writes a JSON object a line, each flushed, so that a killed run leaves whole lines.
 
-    The lines of builds are left to ``LogFiles`` unless ``logs`` is set: they
+    The lines of commands are left to ``LogFiles`` unless ``logs`` is set: they
     would make the record as large as everything that was ever printed.
     """
 
@@ -21,7 +21,7 @@ class JsonLines:
 
     def read(self, event: Event, /) -> None:
         """Write one event."""
-        if isinstance(event, LogLine) and not self._logs:
+        if isinstance(event, LogLine | PrepareLine) and not self._logs:
             return
         self._out.write(json.dumps(to_json(event), separators=(",", ":")) + "\n")
         self._out.flush()

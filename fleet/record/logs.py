@@ -1,27 +1,44 @@
-"""One log file per job and attempt."""
+"""One log file per job and attempt, and one per ``prepare`` command."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TextIO
 
-from fleet.events import Event, JobFinished, JobStarted, LogLine, RetryScheduled, StepStarted
+from fleet.events import (
+    Event,
+    JobFinished,
+    JobStarted,
+    LogLine,
+    PrepareFinished,
+    PrepareLine,
+    PrepareStarted,
+    RetryScheduled,
+    StepStarted,
+)
 from fleet.models import JobId
 from fleet.record.folder import RunFolder
 from fleet.record.text import seconds
 
 
 class LogFiles:
-    """Writes what a job printed, step by step, each line as it comes."""
+    """Writes what a job or a command printed, each line as it comes."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._open: dict[JobId, TextIO] = {}
+        self._open: dict[JobId | tuple[str, ...], TextIO] = {}
 
     def read(self, event: Event, /) -> None:
         """Write one event, if it belongs into a log."""
         match event:
+            case PrepareStarted():
+                self._begin(event.images, self._folder.prepare_log(event.images[0]))
+            case PrepareLine():
+                self._write(event.images, event.line)
+            case PrepareFinished():
+                self._end(event.images)
             case JobStarted():
-                self._start(event.job, event.attempt)
+                self._begin(event.job, self._folder.log(event.job, event.attempt))
             case StepStarted():
                 self._write(event.job, f"=== {event.step} on {event.host}")
             case LogLine():
@@ -37,20 +54,20 @@ class LogFiles:
 
     def close(self) -> None:
         """Close every file."""
-        for job in tuple(self._open):
-            self._end(job)
+        for whose in tuple(self._open):
+            self._end(whose)
 
-    def _start(self, job: JobId, attempt: int) -> None:
-        self._end(job)  # an attempt on a host that was lost
+    def _begin(self, whose: JobId | tuple[str, ...], path: Path) -> None:
+        self._end(whose)  # an attempt on a host that was lost
         # A line at a time, so that `tail -f` shows where a build hangs.
-        self._open[job] = self._folder.log(job, attempt).open(
+        self._open[whose] = path.open(
             "a", encoding="utf-8", errors="replace", newline="\n", buffering=1
         )
 
-    def _write(self, job: JobId, line: str) -> None:
-        if job in self._open:
-            self._open[job].write(line + "\n")
+    def _write(self, whose: JobId | tuple[str, ...], line: str) -> None:
+        if whose in self._open:
+            self._open[whose].write(line + "\n")
 
-    def _end(self, job: JobId) -> None:
-        if job in self._open:
-            self._open.pop(job).close()
+    def _end(self, whose: JobId | tuple[str, ...]) -> None:
+        if whose in self._open:
+            self._open.pop(whose).close()

@@ -12,6 +12,7 @@ from fleet.models import (
     HostReport,
     Plan,
     PublishedIndex,
+    Transfer,
     Verdict,
 )
 from fleet.record.text import at_rest, count, plain, size
@@ -130,8 +131,34 @@ def verdict_text(verdict: Verdict) -> list[str]:
         ]
         lines += table([["platform", "run on", "arch says", ""], *rows], indent="  ")
     lines += [f"  not so: {plain(fault)}" for fault in verdict.faults]
+    lines += [f"  note: {plain(note)}" for note in verdict.notes]
     lines.append("verified" if verdict.ok else "NOT as it should be")
     return lines
+
+
+def transfers_text(transfers: Iterable[Transfer]) -> list[str]:
+    """What was taken where: a line each, with the arch tags that went along below it."""
+    lines = []
+    for done in transfers:
+        lines.append(f"{done.source} -> {done.target}")
+        if done.error is not None:
+            lines += [f"  {line}" for line in error_text(done.error)]
+            continue
+        lines.append(f"  {done.digest}{', as it stood' if done.unchanged else ''}")
+        if done.platforms:
+            lines.append(f"  {', '.join(map(str, done.platforms))}")
+        lines += [f"  {name}" for name in done.arch_tags]
+        told = [
+            f"{count(done.copied, 'blob')} copied ({size(done.sent)})" if done.copied else "",
+            f"{done.mounted} mounted" if done.mounted else "",
+            f"{done.there} there already" if done.there else "",
+            f"{count(done.elsewhere, 'layer')} left where only the vendor has them"
+            if done.elsewhere
+            else "",
+        ]
+        if any(told):
+            lines.append(f"  {', '.join(filter(None, told))}")
+    return [plain(line) for line in lines]
 
 
 def checks_text(checks: Sequence[Check]) -> list[str]:

@@ -18,6 +18,9 @@ from fleet.events import (
     JobStarted,
     LogLine,
     Notice,
+    PrepareFinished,
+    PrepareLine,
+    PrepareStarted,
     RetryScheduled,
     RunFinished,
     RunStarted,
@@ -65,6 +68,14 @@ class PlainTerminal:
         match event:
             case RunStarted():
                 self._say(f"run {event.run}")
+            case PrepareStarted():
+                said = f"{shlex.join(event.command)} in {event.folder}"
+                self._say(f"[prepare] {', '.join(event.images)}: {said}")
+            case PrepareLine() if self._verbose and event.line:
+                self._say(f"[prepare] {event.images[0]}: {at_rest(event.line)}")
+            case PrepareFinished():
+                how = "done" if event.ok else "failed"
+                self._say(f"[prepare] {event.images[0]}: {how} in {seconds(event.seconds)}")
             case HostProbed():
                 self._say(*describe_host(event.report))
             case JobPlanned():
@@ -124,7 +135,8 @@ class PlainTerminal:
                 lines += ["", *describe_failure(outcome)]
         for index in self._indexes:
             if index.error is not None:
-                lines += ["", f"{index.plan.repository} is not published:"]
+                what = "is not published" if not index.published else "is published, and"
+                lines += ["", f"{index.plan.repository} {what}:"]
                 lines += [f"  {line}" for line in error_text(index.error)]
         done = self._counts() or ("nothing was done" if event.exit_code else "nothing to do")
         lines += ["", f"{done}; {seconds(event.seconds)}; exit {event.exit_code}"]
@@ -176,6 +188,10 @@ def describe_outcome(outcome: Outcome) -> str:
     image = outcome.image
     digest = f" {image.descriptor.digest} ({size(image.size)})" if image else ""
     match outcome.status:
+        case Status.BUILT if outcome.left is not None:
+            name = outcome.left.reference
+            where = f"{name.repository}:{name.tag} ({outcome.left.digest})"
+            return f"built, and left there as {where}{', emulated' if outcome.emulated else ''}"
         case Status.BUILT:
             return f"built{digest}{', emulated' if outcome.emulated else ''}"
         case Status.KEPT:
@@ -199,8 +215,9 @@ def describe_failure(outcome: Outcome) -> list[str]:
 
 def describe_index(outcome: IndexOutcome) -> list[str]:
     """What became of an index, a line for it and one per member."""
-    if outcome.error is not None:
-        return [f"{outcome.plan.repository}: not published: {outcome.error.message}"]
+    if not outcome.published:
+        said = outcome.error.message if outcome.error else "nothing was put"
+        return [f"{outcome.plan.repository}: not published: {said}"]
     lines = []
     for index in outcome.published:
         lines.append(f"{index.reference}: {_fate(outcome)} {index.digest}")
@@ -209,12 +226,18 @@ def describe_index(outcome: IndexOutcome) -> list[str]:
         ]
     if outcome.lacking:
         lines.append(f"  not renewed: {', '.join(map(str, outcome.lacking))}")
+    if outcome.signed:
+        lines.append(f"{outcome.plan.repository}: signed")
+    if outcome.error is not None:
+        lines.append(f"{outcome.plan.repository}: {outcome.error.message}")
     return lines
 
 
 def _fate(index: IndexOutcome) -> str:
-    if index.error is not None:
+    if not index.published:
         return "not published"
+    if index.error is not None:
+        return "not signed"
     if index.unchanged:
         return "unchanged"
     return "published in part" if index.lacking else "published"

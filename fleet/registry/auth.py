@@ -27,6 +27,7 @@ from fleet.registry.manifests import parse_object
 _CLIENT = "xarch-fleet"  # what token servers are told asks
 _DEFAULT_SECONDS = 60.0  # a token's life where its server names none, by the specification
 _MARGIN_SECONDS = 10.0  # a token is not used this shortly before its end
+_REFUSED = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 _TOKEN = re.compile(r"[!-~]+")
 # A scheme, or a parameter of the last one (RFC 9110, section 11.6.1).
 _PART = re.compile(
@@ -89,9 +90,12 @@ class Authorizer:
         self._basic: dict[str, str] = {}  # by repository
         self._found: dict[str, Found | None] = {}
 
-    def auth(self, repository: str, actions: str) -> httpx.Auth:
-        """The authorization of one request; ``actions`` such as ``pull,push``."""
-        return _Auth(self, repository, actions)
+    def auth(self, repository: str, actions: str, mounting: str = "") -> httpx.Auth:
+        """The authorization of one request; ``actions`` such as ``pull,push``.
+
+        ``mounting`` names a repository that a blob is to be mounted from.
+        """
+        return _Auth(self, repository, actions, mounting)
 
     def who(self, repository: str) -> str | None:
         """Whose credentials a repository is asked for with, in words; None: nobody's."""
@@ -102,18 +106,23 @@ class Authorizer:
         """What must not be repeated to anybody of what was shown."""
         return _secrets(self._found.get(repository))
 
-    def flow(self, request: httpx.Request, repository: str, actions: str) -> Flow:
+    def flow(self, request: httpx.Request, repository: str, actions: str, mounting: str) -> Flow:
         """Send ``request``, with what the registry asks for once it is known."""
         scope = f"repository:{repository}:{actions}" if repository else ""
+        if mounting:
+            scope += f" repository:{mounting}:pull"
         used: str | None = None
         if self._challenge is not None:
             used = yield from self._header(self._challenge, repository, scope, refused=None)
         if used is not None:
             request.headers["Authorization"] = used
         response = yield request
-        if response.status_code != httpx.codes.UNAUTHORIZED or not _same_party(request, response):
+        if response.status_code not in _REFUSED or not _same_party(request, response):
             return
         challenge = Challenge.read(response)
+        if response.status_code == httpx.codes.FORBIDDEN:
+            # What ECR says of a password that has expired: one that was renewed may help.
+            challenge = self._challenge if self._challenge and not self._challenge.realm else None
         if challenge is None:
             return
         self._challenge = replace(challenge, scope="")  # the next request is for something else
@@ -155,17 +164,23 @@ class Authorizer:
         realm = self._realm(challenge)
         found = self._look_up(repository)
         # The registry knows its own names: behind some proxies they are not those of the address.
-        fields = {"service": challenge.service, "scope": challenge.scope or scope}
-        fields = {name: value for name, value in fields.items() if value}
+        wanted = challenge.scope or scope
+        service = {"service": challenge.service} if challenge.service else {}
         if found and found.credentials.identity_token:
-            form = fields | {
+            form = {
+                **service,
+                **({"scope": wanted} if wanted else {}),
                 "grant_type": "refresh_token",
                 "client_id": _CLIENT,
                 "refresh_token": found.credentials.identity_token,
             }
             request = httpx.Request("POST", realm, data=form)
         else:
-            request = httpx.Request("GET", realm.copy_merge_params(fields))
+            # One `scope` each: not every token server takes them apart itself.
+            asked = realm.copy_merge_params(service)
+            for one in wanted.split():
+                asked = asked.copy_add_param("scope", one)
+            request = httpx.Request("GET", asked)
             if found:
                 request.headers["Authorization"] = _basic(found)
         response = yield request
@@ -210,14 +225,15 @@ class Authorizer:
 
 
 class _Auth(httpx.Auth):
-    def __init__(self, authorizer: Authorizer, repository: str, actions: str) -> None:
+    def __init__(
+        self, authorizer: Authorizer, repository: str, actions: str, mounting: str
+    ) -> None:
         self._authorizer = authorizer
-        self._repository = repository
-        self._actions = actions
+        self._asked = (repository, actions, mounting)
 
     # Not auth_flow: there httpx reads every answer whole, of whatever size, before we see it.
     def sync_auth_flow(self, request: httpx.Request) -> Flow:
-        return self._authorizer.flow(request, self._repository, self._actions)
+        return self._authorizer.flow(request, *self._asked)
 
 
 def _same_party(request: httpx.Request, response: httpx.Response) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,11 @@ from fleet.errors import (
     NotInRegistry,
     RegistryNonsense,
 )
-from fleet.models import Descriptor, PublishedImage, PublishedIndex
+from fleet.models import Descriptor, PublishedImage, PublishedIndex, RegistrySpec
 from fleet.platforms import Platform
 from fleet.references import Reference, check_digest
 from fleet.registry.answers import Answer
+from fleet.registry.blobs import REFUSED, Blobs
 from fleet.registry.credentials import CredentialStore
 from fleet.registry.index import flatten, partition, runs_on
 from fleet.registry.manifests import (
@@ -28,6 +29,7 @@ from fleet.registry.manifests import (
     digest_of,
     verify,
 )
+from fleet.registry.mirrors import Mirrors
 
 if TYPE_CHECKING:
     import httpx
@@ -36,9 +38,7 @@ if TYPE_CHECKING:
 
 DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
 _CONFIGS_KEPT = 1024
-# Answers to HEAD after which GET is asked: it may be taken, or say more.
-_HEAD_REFUSED = frozenset({*range(400, 500), 501} - {401, 404, 408, 425, 429})
-_FAULTS = (NotInRegistry, DigestMismatch, RegistryNonsense)  # of a child, not of the way to it
+UNSOUND = (NotInRegistry, DigestMismatch, RegistryNonsense)  # a child is, and not the way to it
 _NESTING = 3  # indexes within indexes; more is a loop or a joke
 
 
@@ -49,9 +49,14 @@ class Registry:
     RegistryNonsense or CredentialsError as the registry, or the way to it, is;
     what else it raises is said at the method. Nothing is tried twice.
 
-    ``plain_http`` names registries that are asked without TLS; ``ca`` is a file
-    of further certificate authorities; ``timeout`` is in seconds for each wait
-    on the network. ``transport`` stands in for the network in tests.
+    ``plain_http`` names registries that are asked without TLS; ``authorities``
+    are files of further certificate authorities, by registry; ``timeout`` is in
+    seconds for each wait on the network. ``transport`` stands in for the
+    network in tests.
+
+    ``mirrors`` are asked first for what the registries that they are named for
+    hold, except for what is below ``own`` (``registry/path``) or was stored
+    through this client; ``notice`` is told where one was of no use.
     """
 
     def __init__(
@@ -59,21 +64,26 @@ class Registry:
         *,
         credentials: CredentialStore,
         plain_http: Collection[str] = (),
-        ca: Path | None = None,
+        authorities: Mapping[str, Path] | None = None,
         certificates: Path = DOCKER_CERTIFICATES,
         transport: httpx.BaseTransport | None = None,
         timeout: float = 30.0,
+        mirrors: Mapping[str, RegistrySpec] | None = None,
+        own: Collection[str] = (),
+        notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         from fleet.registry.wire import Wire  # imports httpx: late
 
         self._wire: Wire = Wire(
             credentials=credentials,
             plain_http=plain_http,
-            ca=ca,
+            authorities=authorities or {},
             certificates=certificates,
             transport=transport,
             timeout=timeout,
         )
+        self._mirrors = Mirrors(mirrors or {}, own=own, notice=notice)
+        self.blobs = Blobs(self._wire, self._mirrors)
         # By repository and digest: content that never changes, and is asked for
         # under an arch tag and again as a member of an index.
         self._configs: dict[tuple[str, str], ImageConfig] = {}
@@ -92,29 +102,11 @@ class Registry:
 
         Raises NotInRegistry, DigestMismatch.
         """
-        answer = self._ask("HEAD", reference, also=_HEAD_REFUSED)
-        length = answer.headers.get("content-length", "")
-        digest = _stated_digest(answer, reference)
-        if (
-            not answer.ok
-            or not digest
-            or not length.isdecimal()
-            or answer.media_type not in INDEXES | MANIFESTS
-        ):
-            return self.manifest(reference).descriptor
-        if reference.digest and digest != reference.digest:
-            raise DigestMismatch(f"{reference}: the registry has {digest} in its place")
-        return Descriptor(media_type=answer.media_type, digest=digest, size=int(length))
+        return self._mirrors.read(reference, lambda at: self._describe(reference, at))
 
     def manifest(self, reference: Reference) -> Manifest:
         """The manifest or index itself. Raises NotInRegistry, DigestMismatch."""
-        answer = self._ask("GET", reference)
-        return Manifest.read(
-            reference,
-            answer.body,
-            media_type=answer.media_type,
-            digest=_stated_digest(answer, reference),
-        )
+        return self._mirrors.read(reference, lambda at: self._manifest(reference, at))
 
     def image(self, reference: Reference, platform: Platform | None = None) -> PublishedImage:
         """One image, through an index where there is one, to the child that runs on ``platform``.
@@ -157,7 +149,7 @@ class Registry:
                     members.append(self._image(found, child, attestations))
                 else:
                     others += (child, *attestations)
-            except _FAULTS as error:
+            except UNSOUND as error:
                 faults.append(f"{child.platform or 'a child'}: {error.message}")
         return PublishedIndex(
             reference=reference,
@@ -165,6 +157,7 @@ class Registry:
             media_type=manifest.descriptor.media_type,
             members=tuple(members),
             annotations=manifest.annotations,
+            size=manifest.descriptor.size,
             others=others,
             faults=tuple(faults),
         )
@@ -176,6 +169,7 @@ class Registry:
         names, DigestMismatch, RegistryDenied also for a tag that may not move.
         """
         digest = digest_of(body)
+        self._mirrors.written(reference)
         answer = self._wire.ask(
             "PUT",
             reference.registry,
@@ -191,11 +185,40 @@ class Registry:
             raise DigestMismatch(f"{reference}: the registry stored {stated}, and not {digest}")
         return digest
 
+    def ask_itself(self, repository: Reference) -> None:
+        """From now on, ask a repository of its registry and of no mirror."""
+        self._mirrors.written(repository)
+
     def close(self) -> None:
         """Close the kept connections."""
         self._wire.close()
 
     # --- parts ----------------------------------------------------------------------------
+
+    def _describe(self, reference: Reference, at: Reference) -> Descriptor:
+        answer = self._ask("HEAD", at, also=REFUSED)
+        length = answer.headers.get("content-length", "")
+        digest = _stated_digest(answer, at)
+        if (
+            not answer.ok
+            or not digest
+            or not length.isdecimal()
+            or answer.media_type not in INDEXES | MANIFESTS
+        ):
+            return self._manifest(reference, at).descriptor
+        if reference.digest and digest != reference.digest:
+            raise DigestMismatch(f"{at}: the registry has {digest} in its place")
+        return Descriptor(media_type=answer.media_type, digest=digest, size=int(length))
+
+    def _manifest(self, reference: Reference, at: Reference) -> Manifest:
+        """What ``at`` delivers for ``reference``: the same, or a mirror's name of it."""
+        answer = self._ask("GET", at)
+        return Manifest.read(
+            reference,
+            answer.body,
+            media_type=answer.media_type,
+            digest=_stated_digest(answer, at),
+        )
 
     def _children(self, index: Manifest, faults: list[str], depth: int) -> Iterator[Descriptor]:
         """The children of an index, with those of indexes in it in their place."""
@@ -208,7 +231,7 @@ class Registry:
                 try:
                     nested = self._child(index.reference, child, faults)
                     yield from self._children(nested, faults, depth - 1)
-                except _FAULTS as error:
+                except UNSOUND as error:
                     faults.append(error.message)
 
     def _child(self, index: Reference, child: Descriptor, faults: list[str]) -> Manifest:
@@ -251,20 +274,23 @@ class Registry:
         kept = self._configs.get(key)
         if kept is not None:
             return kept
-        subject = f"the configuration of {reference}"
-        answer = self._wire.ask(
-            "GET",
-            reference.registry,
-            f"{reference.repository}/blobs/{digest}",
-            subject=subject,
-            repository=reference.repository,
-        )
-        verify(answer.body, digest, subject)
-        config = ImageConfig.read(answer.body, reference)
+        config = self._mirrors.read(reference, lambda at: self._read_config(reference, at, digest))
         if len(self._configs) >= _CONFIGS_KEPT:
             self._configs.clear()
         self._configs[key] = config
         return config
+
+    def _read_config(self, reference: Reference, at: Reference, digest: str) -> ImageConfig:
+        subject = f"the configuration of {reference}"
+        answer = self._wire.ask(
+            "GET",
+            at.registry,
+            f"{at.repository}/blobs/{digest}",
+            subject=subject,
+            repository=at.repository,
+        )
+        verify(answer.body, digest, subject)
+        return ImageConfig.read(answer.body, reference)
 
     def _ask(self, method: str, reference: Reference, also: Collection[int] = ()) -> Answer:
         return self._wire.ask(

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import httpx
 
 from fleet.errors import (
+    DigestMismatch,
     NotInRegistry,
     RegistryBusy,
     RegistryDenied,
@@ -37,12 +38,14 @@ def refusal(
     subject: str,
     registry: str,
     who: str | None,
+    writing: bool = False,
     secrets: Iterable[str] = (),
 ) -> RegistryError:
     """The error that an answer other than 2xx stands for.
 
     ``subject`` begins the message: what was asked, of whom. ``who`` says whose
-    credentials were shown. None of the ``secrets`` is repeated.
+    credentials were shown. ``writing`` says that something was to be stored.
+    None of the ``secrets`` is repeated.
     """
     said = _said(body, secrets)
     reason = f": {said}" if said else ""
@@ -69,10 +72,18 @@ def refusal(
             f"{subject}: the tag may not be changed{reason}",
             hint="choose another tag, or let the registry's settings allow it to move",
         )
-    if "BLOB_UNKNOWN" in said:
+    if "BLOB_UNKNOWN" in said and writing:
         return NotInRegistry(f"{subject}: the repository does not hold a part of it{reason}")
+    if status == 404 and writing:
+        return NotInRegistry(
+            f"{subject}: the registry has no such place{reason}",
+            hint="this registry makes no repository by itself: create it (or its project) there"
+            " first",
+        )
     if status == 404:
         return NotInRegistry(f"{subject}: not there{reason}")
+    if "DIGEST_INVALID" in said:
+        return DigestMismatch(f"{subject}: other bytes arrived than the digest says{reason}")
     return RegistryError(f"{subject}: refused with status {status}{reason}")
 
 
@@ -156,8 +167,8 @@ def _tls(cause: ssl.SSLError, subject: str) -> RegistryUnreachable:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return RegistryUnreachable(
             f"{subject}: its TLS certificate is not accepted: {cause.verify_message}",
-            hint="for a private authority: put its certificate into"
-            " /etc/docker/certs.d/REGISTRY/ca.crt, or name it in SSL_CERT_FILE",
+            hint="for a private authority: name its certificate as `ca:` in the inventory or in"
+            " SSL_CERT_FILE, or put it into /etc/docker/certs.d/REGISTRY/ca.crt",
         )
     return RegistryUnreachable(
         f"{subject}: TLS failed: {cause.strerror or cause}",

@@ -9,17 +9,24 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from fleet.errors import IndexNotWhole, NotInRegistry
+from fleet.errors import IndexNotWhole, InvalidReference, NotInRegistry
 from fleet.models import LABEL_INPUTS, Descriptor, Pairs, PublishedImage, PublishedIndex
 from fleet.platforms import Platform
+from fleet.references import check_digest
 from fleet.registry.manifests import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
     OCI_INDEX,
     OCI_MANIFEST,
     REFERENCE_DIGEST,
+    digest_of,
     is_attestation,
 )
+
+# Where an image comes from: the image specification's annotations.md.
+SOURCE = "org.opencontainers.image.source"
+REVISION = "org.opencontainers.image.revision"
+VERSION = "org.opencontainers.image.version"
 
 # The oldest variant of each architecture, below which nothing runs.
 _OLDEST = {"amd64": 1, "arm": 5, "arm64": 8}
@@ -127,7 +134,8 @@ def check(index: PublishedIndex, expected: Collection[Platform] | None = None) -
     """
     found = list(index.faults)
     for platform, times in sorted(Counter(m.platform for m in index.members).items()):
-        if times > 1:
+        # Windows images of one platform differ in the release that they run on (os.version).
+        if times > 1 and platform.os != "windows":
             found.append(f"{platform} is in the index {times} times")
     for member in index.members:
         found += _faults(member, index.media_type)
@@ -136,10 +144,61 @@ def check(index: PublishedIndex, expected: Collection[Platform] | None = None) -
         subject = dict(other.annotations).get(REFERENCE_DIGEST)
         if subject is not None and subject not in digests:
             found.append(f"{other.digest} is an attestation of {subject}, which is no member")
+        elif not is_attestation(other):
+            found.append(
+                f"{other.digest} is a child of the index, and neither an image nor an attestation"
+            )
     if expected is not None:
         present = {member.platform for member in index.members}
         found += [f"{platform} is missing" for platform in sorted({*expected} - present)]
         found += [f"{platform} was not expected" for platform in sorted(present - {*expected})]
+    return tuple(found)
+
+
+def unlabelled(index: PublishedIndex) -> tuple[str, ...]:
+    """What is not so with the inputs that fleet labels its images with, a sentence each."""
+    found, seen = [], dict[str, Platform]()
+    for member in index.members:
+        inputs = member.inputs
+        if inputs is None:
+            continue
+        try:
+            check_digest(inputs)
+        except InvalidReference:
+            found.append(f"{member.platform}: its label {LABEL_INPUTS} is no digest: {inputs!r}")
+        first = seen.setdefault(inputs, member.platform)
+        if first != member.platform:  # a platform is one of a job's inputs
+            found.append(f"{first} and {member.platform} say that they have the same inputs")
+    return tuple(found)
+
+
+def disagreements(index: PublishedIndex) -> tuple[str, ...]:
+    """Where the members say that they are of different sources, a sentence each.
+
+    Members that say nothing disagree with nobody.
+    """
+    found = []
+    for name in (SOURCE, REVISION, VERSION):
+        said: dict[str, list[str]] = {}
+        for member in index.members:
+            value = dict(member.labels).get(name)
+            if value:
+                said.setdefault(value, []).append(str(member.platform))
+        if len(said) > 1:
+            told = "; ".join(f"{value} ({', '.join(who)})" for value, who in said.items())
+            found.append(f"the members are of more than one {name.rpartition('.')[2]}: {told}")
+    return tuple(found)
+
+
+def overclaims(index: PublishedIndex) -> tuple[str, ...]:
+    """Where the index says of its source what a member denies, a sentence each."""
+    found = []
+    for name, value in index.annotations:
+        for member in index.members if name in (SOURCE, REVISION, VERSION) else ():
+            own = dict(member.labels).get(name, value)
+            if own != value:
+                word = name.rpartition(".")[2]
+                found.append(f"the index says {word} {value}, and {member.platform} {own}")
     return tuple(found)
 
 
@@ -166,6 +225,8 @@ def _faults(member: PublishedImage, index_type: str) -> Iterable[str]:
     # Others use this label, too, and with other names.
     if LABEL_INPUTS in labels and architecture != member.platform.library_name:
         yield f"{digest} is for {member.platform}, and its label architecture says {architecture!r}"
+    if member.parts is not None and digest_of(member.parts.encode()) != member.inputs:
+        yield f"{digest} says what it was made from, and its inputs digest is of something else"
 
 
 def _nearest(platform: Platform) -> tuple[Platform, ...]:

@@ -116,6 +116,11 @@ class Manifest:
         return self._descriptor(self.parsed.get("config"), "config")
 
     @property
+    def parts(self) -> tuple[Descriptor, ...]:
+        """The blobs that an image consists of: configuration and layers; none for an index."""
+        return () if self.is_index else (self.config, *self.layers)
+
+    @property
     def is_image(self) -> bool:
         """Whether it is a container image, and not an index or some other artifact."""
         return not self.is_index and self.config.media_type in _IMAGE_CONFIGS

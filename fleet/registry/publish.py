@@ -53,25 +53,34 @@ def publish(
     member has of its own beside a tag (``latest-arm64v8``). Each member that lacks
     it gets it: clean-ups of registries delete what has no tag.
 
-    Nothing is put before every member was seen in the repository, and nothing
-    where the very same bytes stand. Raises IndexNotWhole where the index would
-    not be, or is not, what it should be; then the tags that were not reached
-    stand as they stood. Raises what the registry raises.
+    Nothing is put before every member was seen in the repository. Where the very
+    same bytes stand under every tag there is nothing to do but to ask for that.
+    Raises IndexNotWhole where the index would not be, or is not, what it should be;
+    then the tags that were not reached stand as they stood. Raises what the registry
+    raises.
     """
     new = frozenset(member.platform for member in members)
     members = replace_members(_as_it_stands(registry, repository, tags, carried), members)
     members = [describe(member) for member in members]
+    body, media_type = assemble(members, annotations=annotations(members))
+    digest = digest_of(body)
+    waiting = [tag for tag in tags if _standing_digest(registry, repository.tagged(tag)) != digest]
+    if not waiting:
+        # It was verified when it was put, and the caller has just read every member of it.
+        made = PublishedIndex(
+            reference=repository.tagged(tags[0]),
+            digest=digest,
+            media_type=media_type,
+            members=tuple(members),
+            annotations=annotations(members),
+            size=len(body),
+        )
+        return _publication(made, repository, tags)
     _see(registry, repository, members)
     if arch_name is not None:
         _name_all(registry, tags, members, arch_name, new)
-    body, media_type = assemble(members, annotations=annotations(members))
-    digest = digest_of(body)
-    put = []
-    for tag in tags:
-        reference = repository.tagged(tag)
-        if _standing_digest(registry, reference) != digest:
-            registry.put_manifest(reference, body, media_type)
-            put.append(tag)
+    for tag in waiting:
+        registry.put_manifest(repository.tagged(tag), body, media_type)
     first = registry.index(repository.tagged(tags[0]))
     faults = check(first, [member.platform for member in members])
     if first.digest != digest:
@@ -82,8 +91,14 @@ def publish(
             faults += (f"under {tag} stands {stands}, and not {digest}",)
     if faults:
         raise IndexNotWhole(f"{first.reference} is not whole: {'; '.join(faults)}")
+    return _publication(first, repository, tags, put=waiting)
+
+
+def _publication(
+    index: PublishedIndex, repository: Reference, tags: Sequence[str], put: Sequence[str] = ()
+) -> Publication:
     return Publication(
-        indexes=tuple(replace(first, reference=repository.tagged(tag)) for tag in tags),
+        indexes=tuple(replace(index, reference=repository.tagged(tag)) for tag in tags),
         put=tuple(put),
     )
 

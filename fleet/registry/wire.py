@@ -9,8 +9,9 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -25,6 +26,9 @@ from fleet.registry.credentials import CredentialStore
 DOCUMENT_LIMIT = 4 * 1024 * 1024  # bytes; what registries themselves take for a manifest
 # A registry that sends a byte now and then keeps every read within its time limit.
 _BODY_TIMEOUTS = 4
+_SLOWEST = 10_000  # bytes a second; a blob that comes slower counts as one that does not come
+# After its last byte a registry may take long over a large blob: it moves it to its storage.
+_UPLOAD_TIMEOUTS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +48,10 @@ class Wire:
     is tried with TLS first, once, before anything secret is sent. Docker
     trusts loopback likewise.
 
-    Authorities are the system's, those of ``SSL_CERT_FILE``, of ``ca``, and
-    the ``*.crt`` of the registry's folder under ``certificates``. The proxy
-    variables are honoured, but never for loopback. ``timeout`` is in seconds,
-    for each wait on the network.
+    Authorities are the system's, those of ``SSL_CERT_FILE``, of the registry's
+    file in ``authorities``, and the ``*.crt`` of its folder under
+    ``certificates``. The proxy variables are honoured, but never for loopback.
+    ``timeout`` is in seconds, for each wait on the network.
     """
 
     def __init__(
@@ -55,14 +59,14 @@ class Wire:
         *,
         credentials: CredentialStore,
         plain_http: Collection[str],
-        ca: Path | None,
+        authorities: Mapping[str, Path],
         certificates: Path,
         transport: httpx.BaseTransport | None,
         timeout: float,
     ) -> None:
         self._credentials = credentials
         self._plain_http = {canonical(registry) for registry in plain_http}
-        self._ca = ca
+        self._authorities = {canonical(name): file for name, file in authorities.items()}
         self._certificates = certificates
         self._transport = transport
         self._timeout = timeout
@@ -79,41 +83,61 @@ class Wire:
         repository: str = "",
         actions: str = "pull",
         headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
+        body: bytes | Iterable[bytes] = b"",
+        at: str = "",
+        mounting: str = "",
         limit: int = DOCUMENT_LIMIT,
         also: Collection[int] = (),
     ) -> Answer:
         """Ask for ``path`` below ``/v2/`` and read the answer whole.
+
+        ``at`` is asked for instead, where the answer for ``path`` led to it
+        (the Location of an upload): relative to it or absolute. A host other
+        than the registry's is shown no credentials. A ``body`` that is no
+        bytes is sent as it is iterated over, and again from its start where
+        the registry first wants to know who asks. ``mounting`` names another
+        repository of the registry that this question needs to read as well.
 
         ``subject`` begins every error's message. An answer that is no success,
         and whose status is not in ``also``, is raised as the error that it
         stands for; one of more than ``limit`` bytes as RegistryNonsense.
         """
         line = self._line(registry)
-        # A redirected upload would go on as a GET.
-        follow = method in ("GET", "HEAD")
+        url = self._url(line, path, at, subject)
+        streamed = not isinstance(body, bytes)
         request = line.client.build_request(
-            method, f"{line.base}/v2/{path}", headers=headers, content=body or None
+            method,
+            url,
+            headers=headers,
+            content=body or None,
+            timeout=self._timeouts(_UPLOAD_TIMEOUTS if streamed else 1),
         )
-        try:
-            response = line.client.send(
-                request,
-                stream=True,
-                auth=line.authorizer.auth(repository, actions),
-                follow_redirects=follow,
-            )
-            try:
-                content = self._read(response, limit, subject)
-            finally:
-                response.close()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise faults.trouble(error, subject=_at(subject, error, request)) from error
-        answer = Answer(
-            status=response.status_code, headers=dict(response.headers.items()), body=content
-        )
+        with self._sent(line, request, subject, repository, actions, mounting) as response:
+            answer = self._answer(response, limit, subject)
         if answer.ok or answer.status in also:
             return answer
-        raise self._refusal(line, request, response, answer, subject, registry, repository)
+        raise self._refusal(line, request, response, answer, subject, registry, repository, actions)
+
+    @contextmanager
+    def stream(
+        self, registry: str, path: str, *, subject: str, repository: str, size: int
+    ) -> Iterator[tuple[Answer, Iterator[bytes]]]:
+        """Get ``path`` below ``/v2/`` in pieces, as they come; the answer holds no body.
+
+        Raises as `ask` does, also from the pieces. ``size`` is what is
+        expected, and says only how long it may take.
+        """
+        line = self._line(registry)
+        request = line.client.build_request("GET", f"{line.base}/v2/{path}")
+        with self._sent(line, request, subject, repository, "pull") as response:
+            if not response.is_success:
+                answer = self._answer(response, DOCUMENT_LIMIT, subject)
+                raise self._refusal(
+                    line, request, response, answer, subject, registry, repository, "pull"
+                )
+            seconds = self._timeout * _BODY_TIMEOUTS + size / _SLOWEST
+            # Raw: a Content-Encoding is the storage's word for what the blob itself is.
+            yield _empty(response), self._in_time(response.iter_raw(), seconds, subject)
 
     def close(self) -> None:
         """Close the kept connections. The next question opens new ones."""
@@ -131,6 +155,7 @@ class Wire:
         subject: str,
         registry: str,
         repository: str,
+        actions: str,
     ) -> RegistryError:
         if response.has_redirect_location:
             target = response.headers["location"].partition("?")[0]
@@ -148,8 +173,41 @@ class Wire:
             subject=subject,
             registry=registry,
             who=line.authorizer.who(repository),
+            writing="push" in actions,
             secrets=(shown, *line.authorizer.secrets(repository)),
         )
+
+    @contextmanager
+    def _sent(
+        self,
+        line: _Line,
+        request: httpx.Request,
+        subject: str,
+        repository: str,
+        actions: str,
+        mounting: str = "",
+    ) -> Iterator[httpx.Response]:
+        """A response whose body is still to be read; every failure by its name."""
+        auth = None
+        if str(request.url).startswith(f"{line.base}/"):
+            auth = line.authorizer.auth(repository, actions, mounting)
+        try:
+            response = line.client.send(
+                request,
+                stream=True,
+                auth=auth,
+                # A redirected upload would go on as a GET.
+                follow_redirects=request.method in ("GET", "HEAD"),
+            )
+            try:
+                yield response
+            finally:
+                response.close()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise faults.trouble(error, subject=_at(subject, error, request)) from error
+
+    def _answer(self, response: httpx.Response, limit: int, subject: str) -> Answer:
+        return replace(_empty(response), body=self._read(response, limit, subject))
 
     def _read(self, response: httpx.Response, limit: int, subject: str) -> bytes:
         too_large = RegistryNonsense(
@@ -161,15 +219,41 @@ class Wire:
         length = response.headers.get("content-length", "")
         if length.isdecimal() and int(length) > limit:
             raise too_large
-        deadline = time.monotonic() + self._timeout * _BODY_TIMEOUTS
         body = bytearray()
-        for chunk in response.iter_bytes():
-            body += chunk
+        seconds = self._timeout * _BODY_TIMEOUTS
+        for piece in self._in_time(response.iter_bytes(), seconds, subject):
+            body += piece
             if len(body) > limit:
                 raise too_large
+        return bytes(body)
+
+    def _in_time(self, pieces: Iterator[bytes], seconds: float, subject: str) -> Iterator[bytes]:
+        deadline = time.monotonic() + seconds
+        for piece in pieces:
+            yield piece
             if time.monotonic() > deadline:
                 raise RegistryUnreachable(f"{subject}: the answer does not come to its end")
-        return bytes(body)
+
+    def _url(self, line: _Line, path: str, at: str, subject: str) -> httpx.URL:
+        url = httpx.URL(f"{line.base}/v2/{path}")
+        if not at:
+            return url
+        try:
+            there = url.join(at)
+        except httpx.InvalidURL:
+            there = httpx.URL("")
+        if there.scheme not in ("http", "https") or not there.host:
+            raise RegistryNonsense(f"{subject}: the registry leads to no usable address")
+        if url.scheme == "https" and there.scheme == "http":
+            raise RegistryNonsense(
+                f"{subject}: the registry leads from TLS to plain http at {there.host}",
+                hint="the proxy before it must say X-Forwarded-Proto: https, or the registry's"
+                " configuration name its own address (`http: host:`)",
+            )
+        return there
+
+    def _timeouts(self, times: int = 1) -> httpx.Timeout:
+        return httpx.Timeout(self._timeout * times, connect=min(self._timeout, 10.0))
 
     # --- the way to a registry ------------------------------------------------------------
 
@@ -203,7 +287,7 @@ class Wire:
                 transport=self._transport,
                 # None: the client's own transport, past every proxy.
                 mounts={f"all://{bracketed}": None} if is_loopback(host) else None,
-                timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 10.0)),
+                timeout=self._timeouts(),
                 limits=httpx.Limits(max_keepalive_connections=16, keepalive_expiry=30.0),
                 # Digests are of the bytes as they are stored.
                 headers={"User-Agent": "xarch-fleet", "Accept-Encoding": "identity"},
@@ -216,7 +300,8 @@ class Wire:
             ) from None
 
     def _tls(self, registry: str) -> ssl.SSLContext:
-        files = [self._ca] if self._ca else []
+        own = self._authorities.get(registry)
+        files = [own] if own else []
         folder = self._certificates / registry
         if folder.is_dir():
             files += sorted(folder.glob("*.crt"))
@@ -244,6 +329,12 @@ class Wire:
             raise faults.trouble(error, subject=place) from error
         except httpx.HTTPError:
             return True  # beyond the handshake; the question itself will tell what is wrong
+
+
+def _empty(response: httpx.Response) -> Answer:
+    """An answer without its body."""
+    headers = dict(response.headers.items())
+    return Answer(status=response.status_code, headers=headers, body=b"")
 
 
 def _at(subject: str, error: httpx.HTTPError | httpx.InvalidURL, request: httpx.Request) -> str:

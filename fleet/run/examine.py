@@ -10,15 +10,36 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from fleet.errors import FleetError
-from fleet.models import Check, ErrorInfo, HostReport, PublishedImage, Trial, Verdict
+from fleet.models import (
+    Check,
+    Descriptor,
+    ErrorInfo,
+    HostReport,
+    PublishedImage,
+    PublishedIndex,
+    Trial,
+    Verdict,
+)
 from fleet.platforms import Platform
 from fleet.references import Reference
-from fleet.registry import CredentialStore, Registry, check
+from fleet.registry import (
+    UNSOUND,
+    CredentialStore,
+    Manifest,
+    Registry,
+    check,
+    disagreements,
+    is_elsewhere,
+    overclaims,
+    unlabelled,
+)
 from fleet.run.machine import Machine
+from fleet.run.resolve import Patiently, once
 
 # A build of any size needs room for layers, context and cache.
 _DISK_LOW = 2_000_000_000
 _MEMORY_LOW = 256_000_000  # per slot
+_AT_ONCE = 8  # questions; more of them and public registries answer 429
 _SKEW_HIGH = 60.0  # beyond it, TLS and apt begin to refuse what they are shown
 
 
@@ -128,10 +149,73 @@ def examine_host(report: HostReport) -> tuple[Check, ...]:
 # --- the proof of an index ----------------------------------------------------------------
 
 
-def examine(registry: Registry, reference: Reference) -> Verdict:
-    """Read an index and say what about it is not so. Raises RegistryError."""
-    index = registry.index(reference)
-    return Verdict(index=index, faults=check(index))
+def examine(registry: Registry, reference: Reference, *, patiently: Patiently = once) -> Verdict:
+    """Read an index, and have the registry show every part of it. Raises RegistryError.
+
+    Members of several revisions are a fault, unless fleet made them all: it keeps
+    a platform whose inputs did not change while it builds another one anew.
+    """
+    index = patiently(lambda: registry.index(reference))
+    labels = unlabelled(index)
+    ours = bool(index.members) and all(member.inputs for member in index.members) and not labels
+    apart = disagreements(index)
+    return Verdict(
+        index=index,
+        faults=(
+            *check(index),
+            *_missing_parts(registry, index, patiently),
+            *labels,
+            *overclaims(index),
+            *(() if ours else apart),
+        ),
+        notes=apart if ours else (),
+    )
+
+
+def _missing_parts(
+    registry: Registry, index: PublishedIndex, patiently: Patiently
+) -> Iterable[str]:
+    """The blobs and attestations that the registry does not show, a sentence each."""
+
+    def manifest_of(named: tuple[str, str]) -> Manifest | str:
+        who, digest = named
+        reference = index.reference.pinned(digest)
+        try:
+            return patiently(lambda: registry.manifest(reference))
+        except UNSOUND as error:
+            return f"{who}: {error.message}"
+
+    def blob_of(named: tuple[str, Descriptor]) -> str | None:
+        who, blob = named
+        try:
+            size = patiently(lambda: registry.blobs.size(index.reference, blob.digest))
+        except UNSOUND as error:
+            return f"{who}: {error.message}"
+        if size not in (None, blob.size):
+            return f"{who}: {blob.digest} has {size} bytes, and its manifest says {blob.size}"
+        return None
+
+    names = {
+        **{other.digest: "a further child" for other in index.others},
+        **{
+            attestation.digest: f"{member.platform}: its attestation"
+            for member in index.members
+            for attestation in member.attestations
+        },
+        **{member.descriptor.digest: str(member.platform) for member in index.members},
+    }
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="verify") as pool:
+        read = list(pool.map(manifest_of, ((who, digest) for digest, who in names.items())))
+        faults: list[str | None] = [found for found in read if isinstance(found, str)]
+        blobs = {
+            blob.digest: (names[found.descriptor.digest], blob)
+            for found in read
+            if isinstance(found, Manifest)
+            for blob in found.parts
+            if not is_elsewhere(blob)
+        }
+        faults += pool.map(blob_of, blobs.values())
+    return filter(None, faults)
 
 
 def try_out(

@@ -14,9 +14,9 @@ import signal
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from fleet.models import (
     IndexOutcome,
     IndexPlan,
     JobId,
+    LeftImage,
     Outcome,
     Plan,
     PublishedImage,
@@ -47,6 +48,7 @@ from fleet.models import (
 from fleet.plan import remaining
 from fleet.run.cancel import Reopen, cancel_builds
 from fleet.run.defects import defect
+from fleet.run.interrupts import Interrupt, interrupts_to
 from fleet.run.job import Shop, Task
 from fleet.run.machine import Machine
 from fleet.run.publish import put_index
@@ -69,7 +71,7 @@ class _Ended:
     assignment: Assignment
     began: float
     ended: float
-    result: PublishedImage | Exception
+    result: PublishedImage | LeftImage | Exception
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,14 +90,7 @@ class _StayedAway:
     error: FleetError
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Interrupt:
-    """The operator or the system asks the run to stop."""
-
-    number: int
-
-
-_Message = _Ended | Begun | _Back | _StayedAway | IndexOutcome | _Interrupt
+_Message = _Ended | Begun | _Back | _StayedAway | IndexOutcome | Interrupt
 
 
 def execute(
@@ -105,7 +100,6 @@ def execute(
     machines: Mapping[str, Machine],
     log_path: LogPath,
     durations: Mapping[JobId, float] | None = None,
-    publish: bool = True,
     run: str = "RUN",
     reopen: Reopen | None = None,
 ) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
@@ -118,30 +112,12 @@ def execute(
     over connections that ``reopen`` makes. ``run`` is the name under which the
     operator can resume or cancel.
     """
-    return _Execution(plan, shop, machines, log_path, durations or {}, publish, run, reopen).run()
+    return _Execution(plan, shop, machines, log_path, durations or {}, run, reopen).run()
 
 
 def may_come_back(error: Exception) -> bool:
     """Whether a host that failed like this is worth waiting for."""
     return isinstance(error, EngineDown) or (isinstance(error, FleetError) and error.transient)
-
-
-@contextmanager
-def _interrupts_to(messages: queue.SimpleQueue[_Message]) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a message, so that they never strike between two steps."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers; a library's caller has its own
-        return
-    # SimpleQueue.put is reentrant: it may be called from a handler.
-    previous = {
-        number: signal.signal(number, lambda number, _: messages.put(_Interrupt(number=number)))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 class _Execution:
@@ -152,7 +128,6 @@ class _Execution:
         machines: Mapping[str, Machine],
         log_path: LogPath,
         durations: Mapping[JobId, float],
-        publish: bool,
         name: str,
         reopen: Reopen | None,
     ) -> None:
@@ -176,7 +151,7 @@ class _Execution:
         )
         self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._outcomes: dict[JobId, Outcome] = {}
-        self._unput = list(plan.indexes) if publish else []
+        self._unput = list(plan.indexes)
         self._putting = 0
         self._indexes: dict[str, IndexOutcome] = {}
         self._strikes: Counter[str] = Counter()
@@ -193,7 +168,7 @@ class _Execution:
         # Putting an index takes a thread, too, and must not wait for a build's slot.
         workers = sum(self._slots.values()) + 2
         with (
-            _interrupts_to(self._messages),
+            interrupts_to(self._messages.put),
             ThreadPoolExecutor(max_workers=workers, thread_name_prefix="job") as pool,
         ):
             self._settle_planned()
@@ -245,17 +220,20 @@ class _Execution:
             error = None
         return replace(before, status=refusal.status, reason=refusal.reason, error=error)
 
-    def _parents(self, assignment: Assignment) -> dict[JobId, PublishedImage]:
-        images = {id: self._outcomes[id].image for id in assignment.job.parents}
+    def _parents(self, assignment: Assignment) -> dict[JobId, PublishedImage | LeftImage]:
+        outcomes = {id: self._outcomes[id] for id in assignment.job.parents}
+        images = {id: outcome.image or outcome.left for id, outcome in outcomes.items()}
         return {id: image for id, image in images.items() if image is not None}
 
     # --- in a worker's thread -------------------------------------------------------------
 
-    def _work(self, assignment: Assignment, parents: Mapping[JobId, PublishedImage]) -> None:
+    def _work(
+        self, assignment: Assignment, parents: Mapping[JobId, PublishedImage | LeftImage]
+    ) -> None:
         """One job on one host; its end becomes a message."""
         job, began = assignment.job, time.time()
         self._shop.emit(JobStarted(job=job.id, host=assignment.host, attempt=assignment.attempt))
-        result: PublishedImage | Exception
+        result: PublishedImage | LeftImage | Exception
         try:
             result = Task(
                 shop=self._shop,
@@ -327,7 +305,7 @@ class _Execution:
                 self._putting -= 1
                 self._indexes[message.plan.image] = message
                 self._shop.emit(IndexFinished(outcome=message))
-            case _Interrupt():
+            case Interrupt():
                 self._stops.append(message.number)
                 if len(self._stops) == 1:
                     self._interrupt()
@@ -344,11 +322,14 @@ class _Execution:
             ended=end.ended,
             log=self._log_path(job.id, end.assignment.attempt),
         )
-        if isinstance(result, PublishedImage):
+        if not isinstance(result, Exception):
             self._strikes.pop(host, None)
             emulated = self._machines[host].report.emulates(job.id.platform)
-            built = replace(failed, status=Status.BUILT, reason=job.reason, image=result)
-            self._end(replace(built, emulated=emulated))
+            built = replace(failed, status=Status.BUILT, reason=job.reason, emulated=emulated)
+            if isinstance(result, LeftImage):
+                self._end(replace(built, left=result))
+            else:
+                self._end(replace(built, image=result))
             return
         error = ErrorInfo.of(result) if isinstance(result, FleetError) else defect(result)
         failed = replace(failed, reason=error.message, error=error)
@@ -467,7 +448,7 @@ class _Execution:
                 message = self._messages.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 return
-            if isinstance(message, _Interrupt):
+            if isinstance(message, Interrupt):
                 self._stops.append(message.number)
         cancel_builds(left, reopen=self._reopen, emit=self._shop.emit)
 

@@ -21,7 +21,7 @@ from fleet.events import (
     StepFinished,
     StepStarted,
 )
-from fleet.models import ErrorInfo, Job, JobId, Limits, PublishedImage, Step
+from fleet.models import ErrorInfo, Job, JobId, LeftImage, Limits, PublishedImage, Step
 from fleet.plan import arch_reference, inputs_of, pinned_bases
 from fleet.recipes import pin
 from fleet.references import Reference
@@ -30,6 +30,7 @@ from fleet.run.labels import labels
 from fleet.run.machine import Machine
 from fleet.run.provenance import Provenance
 from fleet.run.retry import Policy, retry
+from fleet.run.sign import Signer
 
 T = TypeVar("T")
 
@@ -51,7 +52,9 @@ class Shop:
     limits: Limits = field(default_factory=Limits)
     allow_partial: bool = False
     no_cache: bool = False
+    push: bool = True  # what is built stays on its host otherwise
     record_host: bool = False
+    signer: Signer | None = None
     # Started builds of this run are followed again after a drop, never repeated;
     # with --force those of earlier runs are not collected.
     collect: bool = True
@@ -66,14 +69,14 @@ class Task:
     job: Job
     machine: Machine
     attempt: int
-    parents: Mapping[JobId, PublishedImage]
+    parents: Mapping[JobId, PublishedImage | LeftImage]
     on_order: Callable[[str], None] = lambda key: None  # told of the build's key on the host
     _detail: str = field(default="", init=False)
     _started: bool = field(default=False, init=False)
     _pruned: bool = field(default=False, init=False)
     _doubted: bool = field(default=False, init=False)
 
-    def run(self) -> PublishedImage:
+    def run(self) -> PublishedImage | LeftImage:
         """Do the job. Raises what its last attempt at a step raised."""
         with self._step(Step.SYNC):
             self._sync()
@@ -81,6 +84,9 @@ class Task:
             built = self._build()
         with self._step(Step.SMOKE):
             self._smoke(built)
+        if not self.shop.push:
+            name = Reference.parse(built.tag)
+            return LeftImage(host=self.machine.name, reference=name, digest=built.id)
         with self._step(Step.PUSH):
             digest = self._push(built)
         with self._step(Step.VERIFY):
@@ -92,7 +98,10 @@ class Task:
         self._retry(Step.SYNC, self._room)
         sent = self._retry(Step.SYNC, lambda: self.machine.engine.sync(self.job.recipe.context))
         self._detail = "context sent" if sent else "context was there"
+        left = {it.reference for it in self.parents.values() if isinstance(it, LeftImage)}
         for base in self._bases().values():
+            if base in left:
+                continue  # it is on this very host
             self._retry(Step.SYNC, partial(self._pull, base))
 
     def _room(self) -> None:
@@ -213,7 +222,9 @@ class Task:
     def _foundation(self, bases: Mapping[str, Reference]) -> tuple[Reference, str] | None:
         """What the image stands on: its name as people know it, and its digest."""
         for use in self.job.recipe.bases_for(self.job.id.platform):
-            digest = bases[use.written].digest if use.written in bases else None
+            if use.written not in bases:
+                continue
+            digest = bases[use.written].digest
             if not use.foundation or digest is None:
                 continue
             if use.parent is None:
@@ -229,7 +240,7 @@ class Task:
             recipe=job.recipe,
             platform=platform,
             bases=dict(job.pins),
-            parents={id.image: image.descriptor.digest for id, image in self.parents.items()},
+            parents={id.image: image.digest for id, image in self.parents.items()},
         )
         return BuildOrder(
             key=inputs.digest,
@@ -243,6 +254,7 @@ class Task:
             context=job.recipe.context,
             target=image.target,
             build_args=image.build_args,
+            attestations=image.attestations,
             labels=labels(
                 job,
                 inputs=inputs,

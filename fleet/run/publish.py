@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 
-from fleet.errors import FleetError, NotInRegistry
+from fleet.errors import FleetError, NotInRegistry, SignFailed
 from fleet.events import IndexStarted, Notice
 from fleet.models import (
     LABEL_PARTIAL,
@@ -24,6 +25,7 @@ from fleet.run.defects import defect
 from fleet.run.job import Shop
 from fleet.run.labels import differing_sources, index_annotations, with_annotations
 from fleet.run.retry import retry
+from fleet.run.sign import Signer
 
 
 def put_index(
@@ -86,9 +88,10 @@ def _put(
         stop=shop.stop,
         before_wait=before_wait,
     )
-    return IndexOutcome(
+    outcome = IndexOutcome(
         plan=index, published=done.indexes, unchanged=done.unchanged, lacking=lacking
     )
+    return outcome if shop.signer is None else _signed(outcome, shop.signer)
 
 
 def _standing(
@@ -102,6 +105,15 @@ def _standing(
     except NotInRegistry:
         return ()
     return tuple(member for member in standing.members if member.platform in platforms)
+
+
+def _signed(outcome: IndexOutcome, signer: Signer) -> IndexOutcome:
+    """An index that is published stays so where it cannot be signed; the run has failed."""
+    first = outcome.published[0]
+    try:
+        return replace(outcome, signed=signer.sign(first.reference, first.digest))
+    except SignFailed as error:
+        return replace(outcome, error=ErrorInfo.of(error), reason=error.message)
 
 
 def _refused(index: IndexPlan, kind: str, message: str) -> IndexOutcome:

@@ -37,7 +37,8 @@ class Patiently(Protocol):
         """What the operation gives. Raises what its last call raised."""
 
 
-def _once(operation: Callable[[], T], /) -> T:
+def once(operation: Callable[[], T], /) -> T:
+    """Without patience: a single call."""
     return operation()
 
 
@@ -50,7 +51,7 @@ def resolve(
     selection: Selection,
     repositories: Mapping[str, Reference],
     pin: bool = True,
-    patiently: Patiently = _once,
+    patiently: Patiently = once,
 ) -> Held:
     """Look up what the plan from these facts will ask: indexes, arch tags, and bases.
 

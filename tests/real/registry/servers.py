@@ -82,6 +82,7 @@ class Server:
     tls: Certificates | None = None
     passwords: bool = False
     token: dict[str, str] | None = None
+    mirror_of: str | None = None  # an address: this is a pull-through cache of it
     port: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = None
 
@@ -106,6 +107,8 @@ class Server:
             },
             "http": http,
         }
+        if self.mirror_of is not None:
+            config["proxy"] = {"remoteurl": f"http://{self.mirror_of}"}
         if self.passwords:
             config["auth"] = {"htpasswd": {"realm": "here", "path": str(self._htpasswd())}}
         if self.token is not None:
@@ -148,6 +151,7 @@ class Server:
             more["verify"] = ssl.create_default_context(cafile=str(self.tls.ca))
         if self.passwords:
             more.setdefault("auth", (USER, PASSWORD))
+        more.setdefault("timeout", 60)
         base = f"{scheme}://{self.address}/v2/{repository}"
         with httpx.Client(trust_env=False, **more) as client:
             for blob in document.blobs:

@@ -228,7 +228,10 @@ def test_tls_by_an_authority_of_our_own(
     folder = tmp_path / "certs.d" / server.address
     folder.mkdir(parents=True)
     (folder / "ca.crt").write_bytes(certificates.ca.read_bytes())
-    for trusting in ({"ca": certificates.ca}, {"certificates": folder.parent}):
+    for trusting in (
+        {"authorities": {server.address: certificates.ca}},
+        {"certificates": folder.parent},
+    ):
         assert client(server, **trusting).describe(latest).digest == pushed.digest
 
 

@@ -60,6 +60,22 @@ def test_an_index_is_published_with_one_token_to_read_and_one_to_write(
     assert tokens.granted == ["repository:hello:pull", "repository:hello:pull,push"]
 
 
+def test_a_token_that_ends_in_mid_run_is_renewed(
+    server: Server, tokens: TokenServer, certificates: Certificates
+) -> None:
+    """A registry that takes no old tokens any more, as after their time."""
+    push(server, tokens, "hello")
+    registry = ann(server)
+    latest = server.repository().tagged("latest-amd64")
+    registry.image(latest)
+    tokens.issuer = "the tests, another day"
+    server.stop()
+    server.token = tokens.settings(certificates)
+    server.start()
+    assert registry.image(latest).platform == AMD64
+    assert tokens.granted == ["repository:hello:pull"] * 2
+
+
 def test_each_repository_has_its_token(server: Server, tokens: TokenServer) -> None:
     push(server, tokens, "hello")
     push(server, tokens, "other")

@@ -58,7 +58,7 @@ class TokenServer:
             wanted = actions.split(",")
             allowed = wanted if known else [a for a in wanted if (a, name) == ("pull", PUBLIC)]
             access.append({"type": kind, "name": name, "actions": allowed})
-        self.granted.append(form.get("scope", [""])[0])
+        self.granted.append(" ".join(form.get("scope", [""])))
         return 200, {"token": self._token(access), "access_token": self._token(access)}
 
     def _token(self, access: list[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ def fleet(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "fleet", *arguments],
         cwd=cwd,
+        env={**os.environ, "XDG_STATE_HOME": str(cwd / "state")},
         capture_output=True,
         text=True,
         check=False,
@@ -78,6 +80,25 @@ def test_an_unknown_host_is_named_before_anything_is_asked(tmp_path: Path) -> No
     done = fleet("build", "--limit", "hree", cwd=tmp_path)
     assert done.returncode == 2
     assert "here" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("prepare", "code", "words"),
+    [
+        ("sh -c 'echo no network; exit 6'", 1, ["inventory.yml:3:23", "status 6", "| no network"]),
+        ("no-such-program", 2, ["inventory.yml:3:23", "no-such-program"]),
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "build"])
+def test_what_cannot_be_prepared_ends_the_command_before_anything_is_asked(
+    tmp_path: Path, command: str, prepare: str, code: int, words: list[str]
+) -> None:
+    images = f'images: {{a: {{prepare: "{prepare}"}}, b: {{}}}}\n'
+    write(tmp_path, GOOD + images, {"a": "FROM scratch\n", "b": "FROM a\n"})
+    done = fleet(command, "b", cwd=tmp_path)  # b is built on a, so a is prepared for it
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert [word for word in words if word not in done.stderr] == []
 
 
 def test_init_writes_an_inventory_that_loads_and_keeps_one_that_is_there(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fleet.engine import BuildOrder
 from fleet.engine.orders import builder_version, hex_of
-from fleet.models import Builder, Context, JobId
+from fleet.models import Attestation, Builder, Context, JobId
 from fleet.platforms import Platform
 from fleet.references import Reference
 from tests.unit.engine.fakes import facts
@@ -94,3 +94,15 @@ def test_any_key_names_a_folder() -> None:
 def test_versions_are_compared_as_numbers() -> None:
     assert builder_version(facts(builder_version="v0.10.0+ds1").engine) == (0, 10, 0)
     assert builder_version(facts(builder_version="unknown").engine) == ()
+
+
+# --- attestations -------------------------------------------------------------------------
+
+
+def test_attestations_are_made_where_the_engine_can_keep_them_and_asked_for() -> None:
+    order = replace(ORDER, attestations=(Attestation.PROVENANCE, Attestation.SBOM))
+    able = replace(facts().engine, containerd_store=True)
+    assert {"--provenance=mode=max", "--sbom=true"} < set(argv(order, able))
+    assert {"--provenance=false", "--sbom=false"} < set(argv(order, facts().engine))
+    only = replace(ORDER, attestations=(Attestation.PROVENANCE,))
+    assert {"--provenance=mode=max", "--sbom=false"} < set(argv(only, able))

@@ -55,7 +55,7 @@ WRONG: list[tuple[str, list[str]]] = [
         "zebra: x",
         [
             "3:1: unknown key 'zebra' (known here: dockerfiles, groups, hosts, images, limits,"
-            " platforms, record_host, registry, ssh_config, state, tags)"
+            " mirrors, platforms, record_host, registry, sign, ssh_config, state, tags)"
         ],
     ),
     ("registry: embedded", ["3:1: duplicate key 'registry' (the first is in line 1)"]),
@@ -140,6 +140,8 @@ WRONG: list[tuple[str, list[str]]] = [
     ),
     ("images: {hello: {build_args: {A: [1]}}}", ["3:34: A must be a text, not a list"]),
     ('images: {hello: {smoke: "say \'hi"}}', ["3:25: no command line: no closing quotation"]),
+    ("images: {hello: {prepare: []}}", ["3:27: prepare is empty; give it a value or leave it out"]),
+    ('images: {hello: {prepare: "say \'hi"}}', ["3:27: no command line: no closing quotation"]),
     ("images: {hello: {smoke: []}}", ["3:25: smoke is empty; give it a value or leave it out"]),
     ("images: {hello: {smoke: ''}}", ["3:25: smoke is empty; give it a value or leave it out"]),
     (
@@ -244,6 +246,11 @@ REGISTRIES: list[tuple[str, str]] = [
         "{address: embedded, tunnel: false}",
         "39: the embedded registry speaks plain http and is carried to the hosts, always",
     ),
+    ("{address: r.example, ca: none.crt}", "36: the certificate none.crt is not there"),
+    (
+        "{address: embedded, ca: none.crt}",
+        "31: ca means nothing with the embedded registry: it has no TLS",
+    ),
     ("[r.example]", "11: registry must be a text or a mapping (`key: value`), not a list"),
 ]
 
@@ -251,6 +258,26 @@ REGISTRIES: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("text", "expected"), REGISTRIES, ids=[text for text, _ in REGISTRIES])
 def test_a_wrong_registry_is_named_with_its_column(text: str, expected: str) -> None:
     assert complaints(f"hosts: {{here: }}\nregistry: {text}\n") == [f"2:{expected}"]
+
+
+MIRRORS: list[tuple[str, str]] = [
+    ("{docker.io: embedded}", "22: fleet's own registry is no mirror: it holds only what fleet"
+     " builds"),
+    ("{docker.io: {adress: m.lan}}", "23: unknown key 'adress' (did you mean 'address'?)"),
+    ("{docker.io: {ca: x}}", "22: docker.io lacks 'address'"),
+    ("{docker.io: {address: m.lan, ca: none.crt}}", "43: the certificate none.crt is not there"),
+    ("{docker: m.lan}", "11: 'docker' is no registry: it is a name as images begin with, such as"
+     " docker.io"),
+    ("{docker.io/library: m.lan}", "11: 'docker.io/library' is no registry: a registry as a whole"
+     " has a mirror: docker.io"),
+    ("[m.lan]", "10: mirrors must be a mapping (`key: value`), not a list"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), MIRRORS, ids=[text for text, _ in MIRRORS])
+def test_a_wrong_mirror_is_named_with_its_column(text: str, expected: str) -> None:
+    said = complaints(f"{GOOD}mirrors: {text}\n")
+    assert f"3:{expected}" in said
 
 
 def test_all_problems_are_said_at_once_in_the_order_of_the_file() -> None:

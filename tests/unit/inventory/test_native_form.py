@@ -46,6 +46,45 @@ def test_a_registry_is_a_text_or_a_mapping(text: str, expected: RegistrySpec) ->
     assert loaded(f"registry: {text}\nhosts: {{here: }}\n").registry == expected
 
 
+def test_a_private_authority_is_a_file_beside_the_inventory() -> None:
+    Path("our.crt").touch()
+    found = loaded(
+        """\
+        registry: {address: r.lan/team, ca: our.crt}
+        mirrors: {docker.io: {address: m.lan/hub, ca: our.crt}}
+        hosts: {here: }
+        """
+    )
+    assert found.registry == RegistrySpec(address="r.lan", prefix="team", ca=Path("our.crt"))
+    assert dict(found.mirrors)["docker.io"].ca == Path("our.crt")
+
+
+def test_the_authority_stays_where_the_command_line_names_the_same_registry() -> None:
+    Path("our.crt").touch()
+    Path("inventory.yml").write_text(
+        "registry: {address: r.lan/team, ca: our.crt}\nhosts: {here: }\n"
+    )
+    for other, ca in (("r.lan/other", Path("our.crt")), ("r.else/team", None)):
+        assert load(Path("inventory.yml"), registry=other).registry.ca == ca
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("m.lan:5000", RegistrySpec(address="m.lan:5000")),
+        ("http://m.lan:5000", RegistrySpec(address="m.lan:5000", plain_http=True)),
+        ("{address: m.lan, plain_http: true}", RegistrySpec(address="m.lan", plain_http=True)),
+        # A path, as Harbor's proxy projects and ECR's pull-through rules have it.
+        ("m.lan/hub", RegistrySpec(address="m.lan", prefix="hub")),
+    ],
+)
+def test_a_mirror_is_named_for_the_registry_that_it_stands_for(
+    text: str, expected: RegistrySpec
+) -> None:
+    found = loaded(f"registry: embedded\nmirrors: {{docker.io: {text}}}\nhosts: {{here: }}\n")
+    assert found.mirrors == (("docker.io", expected),)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -248,6 +287,16 @@ def test_a_smoke_command_is_a_list_or_split_as_a_shell_would(
     text: str, argv: tuple[str, ...]
 ) -> None:
     assert image(f"  hello:\n    smoke: {text}").smoke == argv
+
+
+def test_a_prepare_command_runs_in_the_context_and_knows_its_place() -> None:
+    found = image("  hello:\n    prepare: tools/fetch 'a b'").prepare
+    assert found is not None
+    assert found.command == ("tools/fetch", "a b")
+    assert found.folder == Path("dockerfiles/hello")
+    assert str(found.location) == "inventory.yml:5:14"
+    assert image("  hello: {prepare: [make, -C, ..]}").prepare is not None
+    assert image("  hello:").prepare is None
 
 
 # --- YAML ---------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ CASES = {
         replace(HELLO, image=replace(HELLO.image, target="slim")),
         "target changed: slim",
     ),
+    "a version": (replace(HELLO, image=replace(HELLO.image, version="2")), "version changed: 2"),
     "two things at once": (
         replace(HELLO, dockerfile="FROM y\n", image=with_args(A="2", SECRET="hunter2").image),
         "Dockerfile changed; build arguments changed: A",

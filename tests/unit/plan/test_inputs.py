@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.models import BaseUse, Recipe, pairs
+from fleet.models import Attestation, BaseUse, Preparation, Recipe, pairs
 from fleet.plan import FORMAT, inputs, inputs_of, pinned_bases
 from fleet.platforms import Platform
 from fleet.references import Reference
@@ -56,6 +56,10 @@ CHANGES = {
     "where one argument ends and the next begins": digest(with_args(A='1","B":"2')),
     "the target": digest(ANOTHER_TARGET),
     "no target": digest(NO_TARGET),
+    "the version": digest(replace(RECIPE, image=replace(RECIPE.image, version="2"))),
+    "what is attested": digest(
+        replace(RECIPE, image=replace(RECIPE.image, attestations=(Attestation.SBOM,)))
+    ),
     "the platform": digest(platform=ARM64),
     "the variant": digest(platform=ARM32),
 }
@@ -80,7 +84,7 @@ def test_the_digest_changes_with_the_way_fleet_itself_builds(
 
 def test_the_digest_is_what_it_was_in_the_release_before() -> None:
     # If this fails, every image of every user is rebuilt: raise FORMAT, and mean it.
-    assert digest() == "sha256:1d110dd54b67d61a6df74c4113414dc76fa843f76d07c10e924401183f30f235"
+    assert digest() == "sha256:638750c7b7ca3ac431799b27b92ccb671d10dee5133ba2fe929d625e8e71fe68"
 
 
 SAME = {
@@ -174,6 +178,15 @@ def test_changing_any_one_input_changes_the_digest(one: dict, data: st.DataObjec
     value = data.draw(facts)[field]
     other = {**one, field: value}
     assert (digest_of_facts(one) == digest_of_facts(other)) == (one == other)
+
+
+def test_two_images_of_one_dockerfile_and_one_context_have_a_digest_each() -> None:
+    assert len({digest(RECIPE), digest(ANOTHER_TARGET), digest(NO_TARGET)}) == 3
+
+
+def test_how_a_context_was_prepared_is_no_matter_where_the_context_is_the_same() -> None:
+    preparation = Preparation(command=("fetch",), folder=Path())
+    assert digest(replace(RECIPE, image=replace(RECIPE.image, prepare=preparation))) == digest()
 
 
 def test_bytes_that_are_no_text_do_no_harm() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from fleet.errors import RecipeError
 from fleet.models import Context, ImageSpec, Recipe, pairs
 from fleet.platforms import Platform
-from fleet.recipes import order, pin, read
+from fleet.recipes import lineage, order, pin, read
 from fleet.recipes.dockerfile import parse, uses
 from fleet.recipes.syntax import Source
 
@@ -113,6 +114,83 @@ def test_an_image_that_is_its_own_base_is_told_how_to_name_the_other(folder: Fol
 def test_an_image_may_build_on_another_of_its_name_from_elsewhere(folder: Folder) -> None:
     folder.image("debian", "FROM docker.io/library/debian:12")
     assert folder.read()["debian"].parents_for(AMD64) == ()
+
+
+# --- one Dockerfile, several images -------------------------------------------------------
+
+CORE = """\
+FROM debian AS builder
+RUN make
+FROM slim AS data
+FROM slim
+COPY --from=builder /out /out
+COPY --from=data /data /data
+COPY --from=assets / /assets
+"""
+
+
+@pytest.fixture
+def orthanc(folder: Folder) -> Folder:
+    """A core, the stage that it is compiled in as an image of its own, and what builds on both."""
+    folder.image("assets", "FROM scratch")
+    folder.image("orthanc", CORE)
+    folder.images.append(
+        replace(folder.images[-1], name="orthanc-builder", target="builder", location=None)
+    )
+    plugins = "FROM orthanc-builder AS build\nRUN make\nFROM orthanc\nCOPY --from=build / /\n"
+    folder.image("orthanc-plugins", plugins)
+    return folder
+
+
+def test_an_image_of_a_stage_builds_on_what_that_stage_needs_only(orthanc: Folder) -> None:
+    recipes = orthanc.read()
+    built_on = {
+        name: [base.written for base in recipes[name].bases_for(AMD64)]
+        for name in ("orthanc", "orthanc-builder")
+    }
+    assert built_on == {
+        "orthanc": ["debian", "slim", "slim", "assets"],
+        "orthanc-builder": ["debian"],
+    }
+    assert recipes["orthanc"].parents_for(AMD64) == ("assets",)
+    assert recipes["orthanc-builder"].parents_for(AMD64) == ()
+
+
+def test_an_image_may_build_on_two_images_of_one_dockerfile(orthanc: Folder) -> None:
+    recipes = orthanc.read()
+    assert recipes["orthanc-plugins"].parents_for(AMD64) == ("orthanc-builder", "orthanc")
+    names = [recipe.image.name for recipe in order(recipes.values())]
+    assert names[-1] == "orthanc-plugins"
+    assert recipes["orthanc"].context is recipes["orthanc-builder"].context
+
+
+def test_what_only_another_stage_needs_is_not_pinned_in_a_stages_image(orthanc: Folder) -> None:
+    recipes = orthanc.read()
+    pins = {"debian": "debian@d", "slim": "slim@s", "assets": "assets@a"}
+    assert pin(recipes["orthanc-builder"], AMD64, pins) == CORE.replace("debian", "debian@d")
+    assert pin(recipes["orthanc"], AMD64, pins) == (
+        CORE.replace("debian", "debian@d").replace("slim", "slim@s").replace("=assets", "=assets@a")
+    )
+
+
+def test_the_lineage_of_images_is_what_they_are_built_on_in_inventory_order(
+    orthanc: Folder,
+) -> None:
+    def names(*asked: str) -> list[str]:
+        return [image.name for image in lineage(orthanc.images, asked, platforms=[AMD64])]
+
+    assert names("orthanc-builder") == ["orthanc-builder"]
+    assert names("orthanc") == ["assets", "orthanc"]
+    assert names("orthanc-plugins") == ["assets", "orthanc", "orthanc-builder", "orthanc-plugins"]
+
+
+def test_the_lineage_of_images_is_told_though_no_context_can_be_read(folder: Folder) -> None:
+    folder.image("a", "FROM scratch")
+    (folder.path / "a/.dockerignore").write_text("[")
+    assert len(lineage(folder.images, ["a"], platforms=[AMD64])) == 1
+    folder.image("b", "FROM $X")
+    with pytest.raises(RecipeError, match="no ARG X is declared"):
+        lineage(folder.images, ["a"], platforms=[AMD64])
 
 
 # --- platforms ----------------------------------------------------------------------------

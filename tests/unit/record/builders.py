@@ -12,6 +12,9 @@ from fleet.events import (
     JobFinished,
     JobStarted,
     LogLine,
+    PrepareFinished,
+    PrepareLine,
+    PrepareStarted,
     RetryScheduled,
     RunFinished,
     RunStarted,
@@ -31,6 +34,13 @@ from tests.unit.plan.builders import (
 HELLO = job("hello", ARM64)
 WHERE: dict[str, Any] = {"job": HELLO, "host": "thunderx-1", "attempt": 1}
 FAILURE = BuildFailed("thunderx-1", 2, ["gcc -c x.c", "x.c:1: error: no"])
+
+
+PREPARED = (
+    PrepareStarted(images=("hello", "b"), folder=Path("dockerfiles/hello"), command=("fetch", "a")),
+    PrepareLine(images=("hello", "b"), line="10%\r100%"),
+    PrepareFinished(images=("hello", "b"), seconds=4.2, ok=False),
+)
 
 
 def started(job: JobId = HELLO, *, attempt: int = 1, host: str = "thunderx-1") -> JobStarted:

@@ -19,6 +19,7 @@ from tests.unit.plan.builders import AMD64, ARM32, job
 
 from .builders import (
     HELLO,
+    PREPARED,
     again,
     failed,
     finished,
@@ -192,3 +193,16 @@ def test_any_text_can_be_logged(text: str) -> None:
         reader.close()
         written = folder.log(HELLO, 1).read_bytes()
     assert written == text.encode(errors="replace") + b"\n"
+
+
+def test_a_prepare_command_has_a_log_of_its_own_and_its_lines_are_not_in_the_record(
+    state: Path,
+) -> None:
+    folder = RunFolder.create(RunFolder.new_name())
+    logs, out = LogFiles(folder), io.StringIO()
+    for event in PREPARED:
+        logs.read(event)
+        JsonLines(out).read(event)
+    assert folder.prepare_log("hello").read_bytes() == b"10%\r100%\n"
+    kinds = [json.loads(line)["event"] for line in out.getvalue().splitlines()]
+    assert kinds == ["prepare-started", "prepare-finished"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fleet.errors import InventoryError, Problem, RegistryUnreachable
-from fleet.models import Check, ErrorInfo, Plan, Trial, Verdict
+from fleet.models import Check, ErrorInfo, Plan, Transfer, Trial, Verdict
 from fleet.record.tables import (
     checks_text,
     error_text,
@@ -14,8 +14,10 @@ from fleet.record.tables import (
     index_text,
     plan_text,
     table,
+    transfers_text,
     verdict_text,
 )
+from fleet.references import Reference
 from tests.unit.plan.builders import (
     AMD64,
     ARM32,
@@ -117,6 +119,51 @@ def test_a_verdict_says_what_is_not_so_and_what_ran() -> None:
     assert "linux/amd64 amd64-1 x86_64 ok" in lines
     assert "linux/arm/v7 no host WRONG" in lines
     assert lines[-2:] == ["not so: a child is gone", "NOT as it should be"]
+
+
+SOURCE = Reference.parse("registry.example.org/team/hello:latest")
+TARGET = Reference.parse("registry.example.net/hello:1.2")
+
+
+def test_a_copy_says_what_came_where_and_how() -> None:
+    done = Transfer(
+        source=SOURCE,
+        target=TARGET,
+        digest="sha256:1",
+        platforms=(AMD64, ARM32),
+        arch_tags=(TARGET.tagged("1.2-amd64"),),
+        there=2,
+        mounted=1,
+        copied=3,
+        sent=2_500_000,
+        elsewhere=1,
+    )
+    assert transfers_text([done]) == [
+        f"{SOURCE} -> {TARGET}",
+        "  sha256:1",
+        "  linux/amd64, linux/arm/v7",
+        "  registry.example.net/hello:1.2-amd64",
+        "  3 blobs copied (2.5 MB), 1 mounted, 2 there already,"
+        " 1 layer left where only the vendor has them",
+    ]
+
+
+def test_a_copy_that_changed_nothing_or_failed_says_so() -> None:
+    stood = Transfer(source=SOURCE, target=TARGET, digest="sha256:1", unchanged=True)
+    error = ErrorInfo.of(RegistryUnreachable("registry.example.net: refused", hint="is it on?"))
+    failed = Transfer(source=SOURCE, target=Path("x.oci"), digest="sha256:1", error=error)
+    assert transfers_text([stood, failed]) == [
+        f"{SOURCE} -> {TARGET}",
+        "  sha256:1, as it stood",
+        f"{SOURCE} -> x.oci",
+        "  registry.example.net: refused",
+        "    is it on?",
+    ]
+
+
+def test_a_note_is_told_and_is_no_fault() -> None:
+    lines = verdict_text(Verdict(index=HELLO, faults=(), notes=("of two revisions",)))
+    assert lines[-2:] == ["  note: of two revisions", "verified"]
 
 
 def test_an_error_of_many_lines_keeps_them() -> None:

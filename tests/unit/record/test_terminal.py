@@ -16,6 +16,7 @@ from tests.unit.plan.builders import AMD64, ARM64, host, job
 
 from .builders import (
     HELLO,
+    PREPARED,
     again,
     failed,
     finished,
@@ -49,6 +50,13 @@ def test_what_concerns_a_job_is_prefixed_with_its_platform_host_and_image() -> N
         "[linux/arm64@thunderx-1] hello: #5 [2/3] RUN make",
         "[linux/arm64@thunderx-1] hello: push 4.2 s: sha256:12",
     ]
+
+
+def test_what_is_prepared_is_told_before_any_job() -> None:
+    begun = "[prepare] hello, b: fetch a in dockerfiles/hello"
+    ended = "[prepare] hello: failed in 4.2 s"
+    assert shown(*PREPARED) == [begun, "[prepare] hello: 100%", ended]
+    assert shown(*PREPARED, verbose=False) == [begun, ended]
 
 
 def test_a_later_attempt_and_a_retry_are_told() -> None:

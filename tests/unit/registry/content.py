@@ -76,10 +76,13 @@ def image(
     media_type: str = OCI_MANIFEST,
     labels: Mapping[str, str] | None = None,
     content: str = "",
+    layers: Sequence[bytes] = (),
+    layer_type: str = "",
+    layer_annotations: Mapping[str, str] | None = None,
     **config: Any,
 ) -> Document:
-    """An image of two layers; ``content`` tells images of one platform apart."""
-    layers = (f"layer 1 {platform} {content}".encode(), b"layer 2")
+    """An image of two layers, or of those given; ``content`` tells images of one platform apart."""
+    layers = tuple(layers) or (f"layer 1 {platform} {content}".encode(), b"layer 2")
     body = as_json(
         {
             **platform_json(platform),
@@ -89,14 +92,20 @@ def image(
             **config,
         }
     )
-    config_type, layer_type = _PARTS[media_type]
+    config_type, usual_type = _PARTS[media_type]
+    more = {"annotations": dict(layer_annotations)} if layer_annotations else {}
     manifest = as_json(
         {
             "schemaVersion": 2,
             "mediaType": media_type,
             "config": {"mediaType": config_type, "digest": sha(body), "size": len(body)},
             "layers": [
-                {"mediaType": layer_type, "digest": sha(layer), "size": len(layer)}
+                {
+                    "mediaType": layer_type or usual_type,
+                    "digest": sha(layer),
+                    "size": len(layer),
+                    **more,
+                }
                 for layer in layers
             ],
         }
@@ -112,14 +121,40 @@ def index(
 
 
 def attestation(subject: Document) -> tuple[Document, dict[str, Any]]:
-    """An attestation manifest as BuildKit makes it, and its entry in an index."""
+    """An attestation manifest as BuildKit makes it, and its entry in an index.
+
+    The form is that of buildkit's docs/attestations/attestation-storage.md.
+    """
     unknown = Platform(os="unknown", architecture="unknown")
-    document = image(unknown, content=f"provenance of {subject.digest}")
+    predicate = "https://slsa.dev/provenance/v0.2"
+    statement = as_json(
+        {
+            "_type": "https://in-toto.io/Statement/v0.1",
+            "predicateType": predicate,
+            "subject": [{"name": "_", "digest": {"sha256": subject.digest.partition(":")[2]}}],
+            "predicate": {"builder": {"id": ""}},
+        }
+    )
+    document = image(
+        unknown,
+        layers=(statement,),
+        layer_type="application/vnd.in-toto+json",
+        layer_annotations={"in-toto.io/predicate-type": predicate},
+    )
     annotations = {
         "vnd.docker.reference.type": "attestation-manifest",
         "vnd.docker.reference.digest": subject.digest,
     }
     return document, document.descriptor(unknown, annotations=annotations)
+
+
+def buildx_index(platforms: Sequence[Platform]) -> tuple[Document, tuple[Document, ...]]:
+    """An index as buildx pushes it: the images, then their attestations; and all of these."""
+    images = [image(platform) for platform in platforms]
+    notes = [attestation(own) for own in images]
+    entries = [own.descriptor(p) for own, p in zip(images, platforms, strict=True)]
+    made = index([*entries, *(entry for _, entry in notes)])
+    return made, (*images, *(document for document, _ in notes))
 
 
 def published(

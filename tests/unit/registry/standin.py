@@ -7,7 +7,8 @@ socket, except where a test tells it otherwise.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
@@ -38,6 +39,8 @@ class StandIn:
         self.valid: dict[str, str] = {}  # token -> scope
         self.issued = 0
         self.redirects_blobs = False
+        self.mounts = True
+        self.location = "/v2/{repository}/blobs/uploads/1?_state=a%2Fb%3D"
 
     def hold(self, repository: str, *documents: Document, tag: str | None = None) -> None:
         for document in documents:
@@ -53,6 +56,11 @@ class StandIn:
             for request in self.seen
             if request.url.host == host and method in (None, request.method)
         ]
+
+    def writes(self) -> list[str]:
+        """What was stored, in order: ``manifests/latest``; a blob is ``blobs/uploads/1``."""
+        paths = (request.url.path for request in self.seen if request.method == "PUT")
+        return [path.partition("hello/")[2] for path in paths]
 
     def client(self, store: CredentialStore | None = None) -> Registry:
         return Registry(
@@ -90,6 +98,8 @@ class StandIn:
         path = request.url.path.removeprefix("/v2/")
         if not path:
             return httpx.Response(200, json={})
+        if "/blobs/uploads/" in path:
+            return self._upload(request, path.partition("/blobs/uploads/")[0])
         repository, kind, selector = _parts(path)
         if kind == "blobs":
             if (repository, selector) not in self.blobs:
@@ -98,7 +108,11 @@ class StandIn:
                 return httpx.Response(
                     307, headers={"location": f"https://{STORAGE}/v2/{path}?signature=s3"}
                 )
-            return httpx.Response(200, content=self._blob(request))
+            blob = self._blob(request)
+            pieces = [] if request.method == "HEAD" else [blob[:2], blob[2:]]
+            return httpx.Response(
+                200, content=iter(pieces), headers={"content-length": str(len(blob))}
+            )
         if request.method == "PUT":
             document = Document(body=request.read(), media_type=request.headers["content-type"])
             self.manifests[repository, selector] = document
@@ -114,6 +128,20 @@ class StandIn:
         }
         body = b"" if request.method == "HEAD" else document_.body
         return httpx.Response(200, headers=headers, content=body)
+
+    def _upload(self, request: httpx.Request, repository: str) -> httpx.Response:
+        asked = request.url.params
+        if request.method == "POST":
+            blob = self.blobs.get((asked.get("from", ""), asked.get("mount", "")))
+            if blob is not None and self.mounts:
+                self.blobs[repository, asked["mount"]] = blob
+                return httpx.Response(201)
+            location = self.location.format(repository=repository)
+            return httpx.Response(202, headers={"location": location})
+        if sha(request.read()) != asked["digest"]:
+            return error(400, "DIGEST_INVALID")
+        self.blobs[repository, asked["digest"]] = request.read()
+        return httpx.Response(201)
 
     def _blob(self, request: httpx.Request) -> bytes:
         repository, _, digest = _parts(request.url.path.removeprefix("/v2/"))
@@ -146,12 +174,22 @@ class StandIn:
             return error(401, "UNAUTHORIZED")
         self.issued += 1
         token = f"token-{self.issued}"
-        self.valid[token] = form.get("scope", [""])[0]
+        self.valid[token] = " ".join(form.get("scope", [""]))
         name = "access_token" if request.method == "POST" else "token"
         answer: dict[str, object] = {name: token}
         if self.token_seconds is not None:
             answer["expires_in"] = self.token_seconds
         return httpx.Response(200, json=answer)
+
+
+def client_of_all(network: Mapping[str, StandIn], **options: Any) -> Registry:
+    """A client for several registries, each at its host."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return network[request.url.host](request)
+
+    options.setdefault("credentials", CredentialStore(environ={"HOME": "/nowhere"}))
+    return Registry(transport=httpx.MockTransport(answer), **options)
 
 
 def error(status: int, code: str, headers: dict[str, str] | None = None) -> httpx.Response:
@@ -170,6 +208,10 @@ def _scope(request: httpx.Request) -> str:
     path = request.url.path.removeprefix("/v2/")
     if not path:
         return ""
+    if "/blobs/uploads/" in path:
+        source = request.url.params.get("from")
+        further = f" repository:{source}:pull" if source else ""
+        return f"repository:{path.partition('/blobs/uploads/')[0]}:pull,push{further}"
     actions = "pull,push" if request.method == "PUT" else "pull"
     return f"repository:{_parts(path)[0]}:{actions}"
 

@@ -254,6 +254,79 @@ def test_the_environments_credentials_are_shown_to_no_other_registry(standin: St
         standin.client_of("ann", "secret", host="another.example.org").describe(HELLO)
 
 
+# --- as public registries ask --------------------------------------------------------------
+
+# The challenges of some registries, and the question to their token server. Basic has none.
+ASKED = {
+    "Docker Hub": (
+        'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",'
+        'scope="repository:hello:pull"',
+        "https://auth.docker.io/token?service=registry.docker.io&scope=repository%3Ahello%3Apull",
+    ),
+    "GHCR": (
+        'Bearer realm="https://ghcr.io/token",service="ghcr.io",scope="repository:hello:pull"',
+        "https://ghcr.io/token?service=ghcr.io&scope=repository%3Ahello%3Apull",
+    ),
+    "Quay, which names no scope": (
+        'Bearer realm="https://quay.io/v2/auth",service="quay.io"',
+        "https://quay.io/v2/auth?service=quay.io&scope=repository%3Ahello%3Apull",
+    ),
+    "GitLab, whose token server is another host": (
+        'Bearer realm="https://gitlab.com/jwt/auth",service="container_registry",'
+        'scope="repository:hello:pull",error="invalid_token"',
+        "https://gitlab.com/jwt/auth?service=container_registry&scope=repository%3Ahello%3Apull",
+    ),
+    "ECR, with a password of twelve hours": (
+        'Basic realm="https://1.dkr.ecr.eu-west-1.amazonaws.com/",service="ecr.amazonaws.com"',
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_challenges_of_public_registries_are_answered(standin: StandIn, name: str) -> None:
+    challenge, question = ASKED[name]
+
+    def registry(request: httpx.Request) -> httpx.Response | None:
+        if request.url.host != HOST:
+            return httpx.Response(200, json={"access_token": "t", "expires_in": 300})
+        if "authorization" in request.headers:
+            return None
+        return error(401, "UNAUTHORIZED", {"www-authenticate": challenge})
+
+    standin.overrides.append(registry)
+    standin.client_of("ann", "secret").describe(HELLO)
+    asked = [str(request.url) for request in standin.seen if request.url.host != HOST]
+    assert asked == ([question] if question else [])
+    basic = f"Basic {base64.b64encode(b'ann:secret').decode()}"
+    expected = "Bearer t" if question else basic
+    assert standin.seen[-1].headers["authorization"] == expected
+
+
+def test_a_password_that_ecr_calls_expired_is_looked_up_anew(
+    standin: StandIn, tmp_path: Path
+) -> None:
+    def login(password: str) -> None:
+        coded = base64.b64encode(f"AWS:{password}".encode()).decode()
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {HOST: {"auth": coded}}}))
+
+    def expired(request: httpx.Request) -> httpx.Response | None:
+        shown = request.headers.get("authorization", "").removeprefix("Basic ")
+        if base64.b64decode(shown) == b"AWS:old" and standin.users == {"AWS": "new"}:
+            said = "Your authorization token has expired. Reauthenticate and try again."
+            return httpx.Response(403, json={"errors": [{"code": "DENIED", "message": said}]})
+        return None
+
+    standin.overrides.append(expired)
+    standin.asks_for, standin.users = "basic", {"AWS": "old"}
+    login("old")
+    client = standin.client(CredentialStore(environ={"DOCKER_CONFIG": str(tmp_path)}))
+    client.describe(HELLO)
+    standin.users = {"AWS": "new"}
+    login("new")
+    client.describe(HELLO)
+
+
 # --- challenges ---------------------------------------------------------------------------
 
 

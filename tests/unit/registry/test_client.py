@@ -364,7 +364,9 @@ def test_a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_its_password
 def test_an_authority_that_is_none_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.mktemp("ca") / "ca.crt"
     file.write_text("not a certificate")
-    client = Registry(credentials=CredentialStore(environ={"HOME": "/nowhere"}), ca=file)
+    client = Registry(
+        credentials=CredentialStore(environ={"HOME": "/nowhere"}), authorities={HOST: file}
+    )
     with pytest.raises(UsageError, match=r"ca\.crt: not usable as a certificate authority"):
         client.ping(HOST)
 

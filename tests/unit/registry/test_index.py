@@ -12,10 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import IndexNotWhole
-from fleet.models import LABEL_INPUTS, Descriptor, PublishedImage, PublishedIndex
+from fleet.models import LABEL_INPUTS, LABEL_PARTS, Descriptor, PublishedImage, PublishedIndex
 from fleet.platforms import Platform
 from fleet.references import Reference
-from fleet.registry import assemble, check, replace_members
+from fleet.registry import (
+    assemble,
+    check,
+    disagreements,
+    overclaims,
+    replace_members,
+    unlabelled,
+)
 
 from .content import (
     ALL,
@@ -243,10 +250,50 @@ def test_a_whole_index_has_no_fault() -> None:
             standing(*GOOD[:2], published(ARM64, labels={**OURS, "architecture": "amd64"})),
             "its label architecture says 'amd64'",
         ),
+        (
+            standing(*GOOD[:2], published(ARM64, labels={**OURS, LABEL_PARTS: "{}"})),
+            "says what it was made from, and its inputs digest is of something else",
+        ),
     ],
 )
-def test_ten_faulty_indexes_are_found_out(index: PublishedIndex, said: str) -> None:
+def test_faulty_indexes_are_found_out(index: PublishedIndex, said: str) -> None:
     assert any(said in fault for fault in check(index, ALL))
+
+
+INPUTS = tuple(f"sha256:{digit * 64}" for digit in "123")
+REVISION = "org.opencontainers.image.revision"
+
+
+def labelled(*labels: dict[str, str], **more: Any) -> PublishedIndex:
+    members = [published(p, labels=own) for p, own in zip(ALL, labels, strict=True)]
+    return standing(*members, **more)
+
+
+def test_inputs_are_digests_and_each_platform_has_its_own() -> None:
+    good = [{LABEL_INPUTS: value} for value in INPUTS]
+    assert unlabelled(labelled(*good)) == ()
+    assert unlabelled(labelled({}, {}, {})) == ()
+    assert unlabelled(labelled(good[0], good[1], good[1])) == (
+        "linux/arm/v7 and linux/arm64 say that they have the same inputs",
+    )
+    assert "is no digest: 'x'" in unlabelled(labelled(*good[:2], {LABEL_INPUTS: "x"}))[0]
+
+
+def test_members_of_several_revisions_are_named_and_silent_ones_agree() -> None:
+    assert disagreements(labelled({REVISION: "a"}, {}, {REVISION: "a"})) == ()
+    assert disagreements(labelled({REVISION: "a"}, {REVISION: "b"}, {REVISION: "a"})) == (
+        "the members are of more than one revision: a (linux/amd64, linux/arm64); b (linux/arm/v7)",
+    )
+
+
+def test_what_an_index_claims_of_its_source_its_members_must_not_deny() -> None:
+    index = labelled({REVISION: "a"}, {}, {REVISION: "b"}, annotations=((REVISION, "a"),))
+    assert overclaims(index) == ("the index says revision a, and linux/arm64 b",)
+
+
+def test_windows_images_of_one_platform_differ_in_their_release() -> None:
+    windows = Platform(os="windows", architecture="amd64")
+    assert check(standing(published(windows), published(windows, content="2022"))) == ()
 
 
 def test_the_label_of_others_is_none_of_ours() -> None:

@@ -40,6 +40,7 @@ from fleet.run.job import Shop
 from fleet.run.machine import Machine
 from fleet.run.provenance import Provenance
 from fleet.run.retry import Policy
+from fleet.run.sign import Signer
 from tests.unit.plan.builders import REGISTRY, Fleet, digest_of, repository
 
 PASSWORD = "hunter2-and-more"
@@ -211,6 +212,8 @@ class Stage:
     provenance: Provenance = field(
         default_factory=lambda: Provenance(created=1_700_000_000, revision="4bca1", source=None)
     )
+    push: bool = True
+    signer: Signer | None = None
     on_event: Callable[[Event], None] = lambda event: None
     events: list[Event] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -284,12 +287,12 @@ class Stage:
         reopen: Reopen | None = None,
     ) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
         """Execute a plan, by default that of everything."""
+        plan = plan or self.fleet.plan()
         return execute(
-            plan or self.fleet.plan(),
+            plan if publish else replace(plan, indexes=()),
             shop=self.shop(),
             machines={report.spec.name: self.machine(report) for report in self.fleet.reports},
             log_path=lambda job, attempt: Path(f"{job.slug}.{attempt}.log"),
-            publish=publish,
             run=name,
             reopen=reopen,
         )
@@ -321,6 +324,8 @@ class Stage:
             stop=self.stop,
             limits=self.limits,
             allow_partial=self.allow_partial,
+            push=self.push,
+            signer=self.signer,
         )
 
     def machine(self, report: HostReport) -> Machine:

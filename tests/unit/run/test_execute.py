@@ -49,9 +49,11 @@ from fleet.events import (
     StepFinished,
 )
 from fleet.models import LABEL_EMULATED, LABEL_INPUTS, LABEL_PARTIAL, Held, JobId, Status, Step
+from fleet.plan import staying
 from fleet.run import execute as execute_module
 from fleet.run.provenance import Provenance
 from fleet.run.retry import Policy, speaks_against_host
+from fleet.run.sign import Signer
 from tests.unit.plan.builders import (
     AMD64,
     ARM32,
@@ -882,3 +884,36 @@ def test_a_refusal_that_the_registry_confirms_is_final(stage: Stage) -> None:
     outcomes, _ = stage.run()
     assert ends(outcomes)["tools linux/arm/v7"].startswith("failed: ")
     assert stage.told(RetryScheduled) == []
+
+
+# --- images that stay on their hosts ------------------------------------------------------
+
+
+def test_without_a_push_images_stay_where_they_were_built_and_children_find_them(
+    stage: Stage,
+) -> None:
+    stage.push = False
+    outcomes, indexes = stage.run(staying(stage.fleet.plan()))
+    assert indexes == ()
+    assert [o.image for o in outcomes] == [None] * len(outcomes)
+    left = {o.id: o.left for o in outcomes}
+    for platform in PLATFORMS:
+        parent, child = left[job("hello", platform)], left[job("plugins", platform)]
+        assert parent is not None
+        assert child is not None
+        assert parent.host == child.host
+        assert f"FROM {parent.reference}" in stage.orders[job("plugins", platform)].dockerfile
+        assert str(parent.reference) not in stage.pulled
+    assert not stage.shown  # nobody was pushed to
+    steps = [e.step for e in stage.told(StepFinished) if e.job == job("tools", AMD64)]
+    assert steps == [Step.SYNC, Step.BUILD, Step.SMOKE]
+
+
+def test_an_index_that_cannot_be_signed_is_published_and_the_run_has_failed(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage.signer = Signer(command=["signer-that-is-not-there"], memory=tmp_path / "signed")
+    _, indexes = stage.run()
+    assert all(index.published for index in indexes)
+    assert {index.error.kind for index in indexes if index.error} == {"SignFailed"}
+    assert not any(index.signed for index in indexes)

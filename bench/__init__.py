@@ -1,0 +1,1 @@
+"""Measurements. Nothing here is a test: a busy machine is no defect."""
