@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 from . import basetar
@@ -17,7 +18,7 @@ def copy(base: Path, platform: str, folder: Path) -> Path:
     target = folder / basetar.name(platform)
     if not target.exists() or target.read_bytes() != base.read_bytes():
         folder.mkdir(parents=True, exist_ok=True)
-        new = folder / f".{target.name}.{os.getpid()}.new"
+        new = folder / f".{target.name}.{os.getpid()}.{threading.get_ident()}.new"
         shutil.copyfile(base, new)
         new.replace(target)
     return target

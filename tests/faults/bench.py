@@ -112,6 +112,14 @@ class Bench:
 
     def __enter__(self) -> Bench:
         self.registry.start()
+        try:
+            self._set_up()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _set_up(self) -> None:
         self.up()
         dockerfiles = self.folder / "dockerfiles"
         dockerfiles.mkdir(parents=True, exist_ok=True)
@@ -119,7 +127,6 @@ class Bench:
         self.recipe(ticks=1)
         code = self.fleet("build", "busybox", hosts=("amd64-1",)).end()
         assert code == 0, "the base could not be built"
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.registry.stop()

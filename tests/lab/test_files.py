@@ -7,12 +7,23 @@ import os
 import subprocess
 import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lab import MACHINES, LabError, basetar, debian, inventory, processes, recipes, requirements
+from lab import (
+    MACHINES,
+    LabError,
+    basetar,
+    debian,
+    images,
+    inventory,
+    processes,
+    recipes,
+    requirements,
+)
 from lab import lab as lab_module
 from lab.backend import Endpoint, State, record, recorded
 from lab.cache import Cache
@@ -245,6 +256,17 @@ def test_labs_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert Lab.named().id != Lab.named("two").id
     with pytest.raises(LabError, match="no name for a lab"):
         Lab.named("../x")
+
+
+def test_several_threads_lay_one_base_image(tmp_path: Path) -> None:
+    base, folder = tmp_path / "base.tar", tmp_path / "images"
+    base.write_bytes(bytes(1 << 20))
+    for _ in range(20):
+        with ThreadPoolExecutor(4) as pool:
+            laid = set(pool.map(lambda _: images.copy(base, "linux/amd64", folder), range(4)))
+        (path,) = laid
+        assert [path] == list(folder.iterdir())
+        path.unlink()
 
 
 def test_packages_are_listed_with_reasons() -> None:
