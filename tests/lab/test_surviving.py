@@ -286,8 +286,12 @@ def test_a_build_that_the_kernel_ended_for_want_of_memory_says_so(
     controller: Make, lab: Lab, tmp_path: Path
 ) -> None:
     lab_base(tmp_path)
-    image(tmp_path, "hog", "FROM busybox\nRUN head -c 900000000 /dev/zero | tail | wc -c\n")
-    image(tmp_path, "killed", "FROM busybox\nRUN sh -c 'kill -9 $$'\n")
+    image(
+        tmp_path,
+        "hog",
+        "FROM busybox\nRUN x=$(head -c 900000000 /dev/zero | tr '\\0' x); echo $x | wc -c\n",
+    )
+    image(tmp_path, "killed", "FROM busybox\nRUN sh -c 'kill -9 $$'; exit $?\n")
     fleet = controller(("amd64-1",), AMD64)
     fleet.fleet("build", "busybox")
     fleet.fleet("build", "killed", expect=1)
