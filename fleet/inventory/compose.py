@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from fleet.inventory import tree
 from fleet.inventory.drafts import Draft, Keys, Values
 from fleet.inventory.schema import unknown_key
+from fleet.inventory.suggest import did_you_mean
 from fleet.inventory.tree import Entry, Listing, Problems, Scalar
 
 _TOP = ("configs", "models", "name", "networks", "secrets", "services", "version", "volumes")
@@ -85,6 +86,9 @@ def _draft(
             said.entries["extends"].at,
             "extends is not read: write out what it brings, or share it by an anchor and `<<`",
         )
+    for key in said.entries.keys() - {"build"}:
+        if near := did_you_mean(key, ["build"]):
+            problems.add(said.entries[key].at, f"unknown key {key[:80]!r}{near}")
     entry = said.entries.get("build")
     build = None if entry is None else entry.value
     if entry is None or build is None or (isinstance(build, Scalar) and build.text is None):

@@ -147,12 +147,12 @@ class Keys:
         for key, entry in section.entries.items():
             if key in self.taken or key.startswith("x-"):
                 continue
-            if isinstance(entry.value, Scalar) and entry.value.text is None:
-                continue
-            if key in self.refused:
-                problems.add(entry.at, f"{key} is not supported: {self.refused[key]}")
-            elif key in self.ignored:
-                problems.warn(entry.at, f"{key} is ignored: {self.ignored[key]}")
-            else:
-                known = dict.fromkeys((*self.taken, *self.refused, *self.ignored))
+            known = dict.fromkeys((*self.taken, *self.refused, *self.ignored))
+            if key not in known:
                 problems.add(entry.at, unknown_key(key, known))
+            elif entry.value == Scalar(at=entry.value.at, text=None):
+                continue  # it counts as left out
+            elif key in self.refused:
+                problems.add(entry.at, f"{key} is not supported: {self.refused[key]}")
+            else:
+                problems.warn(entry.at, f"{key} is ignored: {self.ignored[key]}")

@@ -105,10 +105,7 @@ def _finish(member: _Member, names: Mapping[str, str], problems: Problems) -> No
                 f"nothing called {sibling!r} is built here{did_you_mean(sibling, names)}",
             )
     aliases = [Scalar(at=at, text=made.name) for at, made in draft.made if _has_path(made.name)]
-    if aliases:
-        at = aliases[0].at
-        value_ = Listing(at=at, items=tuple(aliases))
-        draft.entries["aliases"] = Entry(key="image", at=at, value=value_)
+    draft.entries |= _aliases(aliases)
     if member.platform is not None:
         labels = dict(draft.part("labels"))
         own = labels.get(_OWN_LABEL)
@@ -119,6 +116,15 @@ def _finish(member: _Member, names: Mapping[str, str], problems: Problems) -> No
             draft.entries["labels"] = replace(
                 whole, value=tree.Mapping(at=whole.value.at, entries=labels)
             )
+
+
+def _aliases(values: Iterable[tree.Value]) -> dict[str, Entry]:
+    """The entry of an image's aliases, each once, where there are any."""
+    once = tuple({str(tree.plain(value)): value for value in values}.values())
+    if not once:
+        return {}
+    at = once[0].at
+    return {"aliases": Entry(key="image", at=at, value=Listing(at=at, items=once))}
 
 
 def _has_path(name: str) -> bool:
@@ -151,11 +157,9 @@ def _joined(name: str, members: Sequence[_Member], problems: Problems) -> dict[s
     items = tuple(Scalar(at=m.draft.at, text=str(p)) for p, m in platforms.items())
     entries["platforms"] = Entry(key="platforms", at=at, value=Listing(at=at, items=items))
     entries["build_args"] = _arguments(platforms, at)
-    aliases = [a for m in members for a in _items(m.draft.entries.get("aliases"))]
-    if aliases:
-        value = Listing(at=aliases[0].at, items=tuple(aliases))
-        entries["aliases"] = Entry(key="image", at=aliases[0].at, value=value)
-    return entries
+    return entries | _aliases(
+        alias for member in members for alias in _items(member.draft.entries.get("aliases"))
+    )
 
 
 def _items(entry: Entry | None) -> Sequence[tree.Value]:

@@ -284,12 +284,13 @@ def test_what_would_change_the_image_is_refused_and_the_rest_is_warned_of() -> N
               context: https://example.org/repo.git
               dockerfile_inline: FROM scratch
               secrets: [token]
-              platfroms: [linux/amd64]
+              platfroms:
               additional_contexts: {src: ../src, x: service:tol, y: oci-layout://y}
               labels: {architecture: mips}
               args: {A: [1]}
           tool: {build: [tool]}
           base: text
+          typo: {biuld: tool}
         """
     ) == [
         "compose.yaml:1:1: include is not read: name those files under `recipes`, too",
@@ -311,6 +312,7 @@ def test_what_would_change_the_image_is_refused_and_the_rest_is_warned_of() -> N
         "compose.yaml:13:17: A must be a text",
         "compose.yaml:14:17: build must be a text (the context's folder) or a mapping",
         "compose.yaml:15:9: base must be a mapping (`key: value`)",
+        "compose.yaml:16:10: unknown key 'biuld' (did you mean 'build'?)",
     ]
     text = "services: {app: {build: {context: app, cache_from: [x], pull: true, no_cache: }}}"
     assert warnings(compose(text)) == [
@@ -388,7 +390,7 @@ def test_the_targets_of_the_default_group_and_what_they_build_on_are_images() ->
     assert app.labels == (("vendor", "me"),)
     assert app.platforms == (AMD64, ARMV7)
     assert app.contexts == (("core", "core"), ("os", "debian:trixie"))
-    assert set(app.aliases) == {"registry.example.org/team/the-app"}
+    assert app.aliases == ("registry.example.org/team/the-app",)
     assert (tool.platforms, core.context) == (None, Path("project/base"))
     assert [warning.partition(": ")[2] for warning in warnings(found)] == [
         "output is ignored: images are published under the inventory's `registry` and `tags`",
