@@ -113,7 +113,8 @@ def _draft(
             value = tree.Mapping(at=own.value.at, entries=pairs)
             made.entries[native] = Entry(key=own.key, at=own.at, value=value)
     if "contexts" in said.entries:
-        values.contexts(made, said.entries["contexts"], "target:")
+        # Printed from a Compose file, they are as that file has them.
+        values.contexts(made, said.entries["contexts"], "target:", "service:")
     tags = said.entries.get("tags")
     if tags is not None and isinstance(tags.value, Listing):
         for item in tags.value.items:

@@ -110,7 +110,7 @@ class Values:
         path = text if text.startswith("~") else os.path.join(folder, text)
         return Entry(key=entry.key, at=entry.at, value=Scalar(at=at, text=path))
 
-    def contexts(self, draft: Draft, entry: Entry, sibling: str) -> None:
+    def contexts(self, draft: Draft, entry: Entry, *sibling: str) -> None:
         """Put named contexts into a draft; ``sibling`` begins those of other images of the file."""
         named: dict[str, Entry] = {}
         for name, each in self.pairs(entry):
@@ -119,13 +119,13 @@ class Values:
                 value = Scalar(at=each.value.at, text=text.removeprefix(IMAGE))
                 named[name] = Entry(key=name, at=each.at, value=value)
             elif text is not None and text.startswith(sibling):
-                value = Scalar(at=each.value.at, text=text.removeprefix(sibling))
+                value = Scalar(at=each.value.at, text=text.partition(":")[2])
                 draft.siblings[name] = Entry(key=name, at=each.at, value=value)
             elif isinstance(each.value, Scalar):
                 self._problems.add(
                     each.value.at,
                     f"the context {name} is {(text or '')[:80]!r}; fleet takes {IMAGE}IMAGE and"
-                    f" {sibling}NAME here, and files from the build context only",
+                    f" {sibling[0]}NAME here, and files from the build context only",
                 )
         whole = tree.Mapping(at=entry.value.at, entries=named)
         draft.entries["contexts"] = Entry(key=entry.key, at=entry.at, value=whole)

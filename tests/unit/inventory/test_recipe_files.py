@@ -412,6 +412,30 @@ def test_targets_for_each_architecture_are_one_image() -> None:
     assert (image.name, image.platforms) == ("app", (AMD64, ARMV7))
 
 
+def test_what_is_printed_of_a_compose_file_means_what_that_file_means() -> None:
+    # As buildx 0.13.1 prints it: groups in any order, contexts as Compose writes them.
+    arch = {name: {"context": "app", "dockerfile": "Dockerfile"} for name in ("amd64", "arm32v7")}
+    targets = {
+        f"app-{name}": {
+            **said,
+            "args": {"DOCKER_ARCH": name},
+            "labels": {"vendor": "me & <you>"},
+            "tags": [f"team/the-app:latest-{name}"],
+        }
+        for name, said in arch.items()
+    }
+    targets["tool"] = {"context": "tool", "contexts": {"core": "service:app-amd64"}}
+    printed = {
+        "group": {"default": {"targets": ["tool", "app-arm32v7", "app-amd64"]}},
+        "target": targets,
+    }
+    app, tool = bake(printed).images
+    assert (app.name, app.platforms) == ("the-app", (AMD64, ARMV7))
+    assert app.aliases == ("docker.io/team/the-app",)
+    assert app.labels == (("vendor", "me & <you>"),)
+    assert tool.contexts == (("core", "the-app"),)
+
+
 def test_what_fleet_does_not_do_of_a_bake_file_is_named_with_its_place() -> None:
     said = bake_complaints(
         {
