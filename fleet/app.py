@@ -55,7 +55,6 @@ from fleet.models import (
     Status,
     Transfer,
     Verdict,
-    pairs,
 )
 from fleet.platforms import Platform
 from fleet.record import (
@@ -461,8 +460,7 @@ def load(request: Request) -> Inventory:
     moment = moment_of(found.path.parent, found.tags)
     images = tuple(
         replace(
-            image,
-            build_args=pairs({**dict(image.build_args), **asked}),
+            image.with_args(asked),
             tags=plan.fill_tags(found.tags, {**moment, "version": image.version or ""}),
         )
         for image in found.images
@@ -709,13 +707,14 @@ class Workshop:
 
     def plan(self, recipes_: Sequence[Recipe], reports: Sequence[HostReport], held: Held) -> Plan:
         """Decide what is done, and why."""
-        return plan.make_plan(
+        made = plan.make_plan(
             inventory=self.inventory,
             recipes=recipes_,
             reports=reports,
             held=held,
             selection=self.request.selection,
         )
+        return replace(made, warnings=(*self.inventory.warnings, *made.warnings))
 
     def execute(self, plan_: Plan, reports: Sequence[HostReport], folder: RunFolder) -> RunResult:
         """Run the plan and publish what it makes."""
