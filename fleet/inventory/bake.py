@@ -38,7 +38,7 @@ _KEYS = Keys(
     },
     ignored={
         "annotations": "an image's annotations are its labels, an index's those of its members",
-        "attest": "images are published without attestations",
+        "attest": "`provenance: true` and `sbom: true` under `images` ask for attestations",
         "cache-from": "each host has its own cache, and the registry is the memory",
         "cache-to": "each host has its own cache, and the registry is the memory",
         "call": "fleet builds",
