@@ -107,6 +107,8 @@ def test_a_mirror_that_is_down_is_said_and_the_registry_asked(desk: Desk, serve:
     origin.push(image(ARM64), "trixie", repository="library/debian")
     with (desk.folder / "inventory.yml").open("a") as file:
         file.write(f"mirrors: {{'{origin.address}': 'http://127.0.0.1:{free_port()}'}}\n")
+    looked = desk.fleet("doctor", exit_code=1).stdout
+    assert f"FAULT  mirror      {origin.address}" in looked
     target = desk.server.repository("team/debian").tagged("trixie")
     source = f"http://{origin.address}/library/debian:trixie"
     done = desk.fleet("promote", source, str(target))
