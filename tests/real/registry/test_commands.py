@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from fleet.models import pairs
 from fleet.registry import CredentialStore, Registry, publish
 from tests.unit.registry.content import ALL, ARM64, image, sha
 
@@ -44,8 +43,7 @@ class Desk:
             tag = f"latest-{platform.library_name}"
             server.push(image(platform), tag, repository="team/hello")
             members.append(registry.image(hello.tagged(tag)))
-        done = publish(registry, repository=hello, tags=["latest"], members=members,
-                       annotations=pairs({"org.opencontainers.image.version": "1"}))  # fmt: skip
+        done = publish(registry, repository=hello, tags=["latest"], members=members)
         self.digest = done.indexes[0].digest
 
     @property
