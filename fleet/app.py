@@ -84,6 +84,7 @@ from fleet.run.examine import (
     examine,
     examine_controller,
     examine_host,
+    examine_mirrors,
     examine_registry,
     fault,
     try_out,
@@ -210,8 +211,14 @@ def reader(progress: Progress, out: TextIO) -> tuple[Reader, ...]:
 
 
 def teller(out: TextIO) -> Emit:
-    """Tells of what a command that makes no record meets on its way."""
-    return Tee(PlainTerminal(out))
+    """Tells the notices, for a command that makes no record and whose answer goes elsewhere."""
+    show = Tee(PlainTerminal(out))
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Notice):
+            show(event)
+
+    return tell
 
 
 def _build_arg(text: str) -> tuple[str, str]:
@@ -332,13 +339,13 @@ class Explanation:
         return ExitCode.OK
 
 
-def explain(request: Request) -> Explanation:
+def explain(request: Request, emit: Emit) -> Explanation:
     """Plan as ``build`` would, and build nothing; what does not answer is part of the answer.
 
     `prepare` commands are run: what they leave is part of the contexts, and a plan
     without it would be about other contexts than the build's.
     """
-    with opened(load(request), request) as workshop:
+    with opened(load(request), request, emit) as workshop:
         workshop.prepare()
         read = workshop.read()
         reports = workshop.probe()
@@ -365,6 +372,7 @@ def doctor(request: Request) -> tuple[Check, ...]:
     try:
         with opened(load(request), request) as workshop:
             checks += examine_registry(workshop.registry, workshop.address)
+            checks += examine_mirrors(workshop.registry, workshop.inventory)
             for report in workshop.probe():
                 checks += examine_host(report)
     except FleetError as error:

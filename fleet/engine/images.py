@@ -12,7 +12,7 @@ import docker
 import docker.errors
 
 from fleet.engine.logs import OnLine
-from fleet.engine.transience import may_pass
+from fleet.engine.transience import may_pass, remedy
 from fleet.engine.transport import EngineApi, message_of, said
 from fleet.errors import EngineError, PullFailed, PushFailed
 from fleet.models import Credentials
@@ -105,6 +105,7 @@ def push(
             engine.host,
             f"cannot push {name}: {scrub(failure, credentials)}",
             transient=may_pass(failure),
+            hint=remedy(failure),
         )
     if digest is None:
         raise EngineError(engine.host, f"pushed {name}, but the daemon named no digest of it")

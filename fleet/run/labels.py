@@ -101,9 +101,9 @@ def with_annotations(member: PublishedImage) -> PublishedImage:
 
 
 def differing_sources(members: Iterable[PublishedImage]) -> str:
-    """That members were made from different revisions or versions, in words; else nothing."""
+    """That members were made from different sources, in words; else nothing."""
     members = tuple(members)
-    for key, what in ((_REVISION, "revisions"), (_VERSION, "versions")):
+    for key, what in ((_SOURCE, "sources"), (_REVISION, "revisions"), (_VERSION, "versions")):
         said: dict[str, list[str]] = {}
         for member in members:
             value = dict(member.labels).get(key, "none")
