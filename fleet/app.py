@@ -57,7 +57,6 @@ from fleet.models import (
     Status,
     Transfer,
     Verdict,
-    pairs,
 )
 from fleet.platforms import Platform
 from fleet.record import (
@@ -89,6 +88,7 @@ from fleet.run.examine import (
     examine,
     examine_controller,
     examine_host,
+    examine_mirrors,
     examine_registry,
     fault,
     try_out,
@@ -246,8 +246,14 @@ def reader(progress: Progress, out: TextIO) -> tuple[Reader, ...]:
 
 
 def teller(out: TextIO) -> Emit:
-    """Tells of what a command that makes no record meets on its way."""
-    return Tee(PlainTerminal(out))
+    """Tells the notices, for a command that makes no record and whose answer goes elsewhere."""
+    show = Tee(PlainTerminal(out))
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Notice):
+            show(event)
+
+    return tell
 
 
 def _build_arg(text: str) -> tuple[str, str]:
@@ -457,13 +463,13 @@ class Explanation:
         return ExitCode.OK
 
 
-def explain(request: Request) -> Explanation:
+def explain(request: Request, emit: Emit) -> Explanation:
     """Plan as ``build`` would, and build nothing; what does not answer is part of the answer.
 
     `prepare` commands are run: what they leave is part of the contexts, and a plan
     without it would be about other contexts than the build's.
     """
-    with opened(load(request), request) as workshop:
+    with opened(load(request), request, emit) as workshop:
         workshop.prepare()
         read = workshop.read()
         reports = workshop.probe()
@@ -490,6 +496,7 @@ def doctor(request: Request) -> tuple[Check, ...]:
     try:
         with opened(load(request), request) as workshop:
             checks += examine_registry(workshop.registry, workshop.address)
+            checks += examine_mirrors(workshop.registry, workshop.inventory)
             for report in workshop.probe():
                 checks += examine_host(report)
     except FleetError as error:
@@ -585,8 +592,7 @@ def load(request: Request) -> Inventory:
     moment = moment_of(found.path.parent, found.tags)
     images = tuple(
         replace(
-            image,
-            build_args=pairs({**dict(image.build_args), **asked}),
+            image.with_args(asked),
             tags=plan.fill_tags(found.tags, {**moment, "version": image.version or ""}),
         )
         for image in found.images
@@ -837,13 +843,14 @@ class Workshop:
 
     def plan(self, recipes_: Sequence[Recipe], reports: Sequence[HostReport], held: Held) -> Plan:
         """Decide what is done, and why."""
-        return plan.make_plan(
+        made = plan.make_plan(
             inventory=self.inventory,
             recipes=recipes_,
             reports=reports,
             held=held,
             selection=self.request.selection,
         )
+        return replace(made, warnings=(*self.inventory.warnings, *made.warnings))
 
     def execute(self, plan_: Plan, reports: Sequence[HostReport], folder: RunFolder) -> RunResult:
         """Run the plan and publish what it makes."""

@@ -9,7 +9,7 @@ hosts are, what the registry holds, what is planned, what became of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -114,12 +114,22 @@ class Attestation(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """An image as the inventory names it."""
+    """An image as the inventory names it.
+
+    ``platform_args`` are build arguments whose value is a platform's own.
+    ``contexts`` go from a name that the Dockerfile builds on to the image that it
+    stands for, which may be one of this fleet. ``aliases`` are repositories by
+    which Dockerfiles mean this image, besides its name.
+    """
 
     name: str
     context: Path
     dockerfile: Path
     build_args: Pairs = ()
+    platform_args: tuple[tuple[Platform, Pairs], ...] = ()
+    labels: Pairs = ()
+    contexts: Pairs = ()
+    aliases: tuple[str, ...] = ()
     target: str | None = None
     platforms: tuple[Platform, ...] | None = None  # None: the inventory's, else the hosts' own
     smoke: tuple[str, ...] | None = None  # a command that must exit 0 in the image
@@ -130,6 +140,19 @@ class ImageSpec:
     tags: tuple[str, ...] = ()  # filled in; the first is where the registry is asked
     prepare: Preparation | None = None
     location: Location | None = None
+
+    def args_for(self, platform: Platform) -> Pairs:
+        """The build arguments for one platform."""
+        return pairs({**dict(self.build_args), **dict(dict(self.platform_args).get(platform, ()))})
+
+    def with_args(self, args: Mapping[str, str]) -> ImageSpec:
+        """The same with some build arguments instead of its own, on every platform."""
+        own = ((p, tuple(a for a in of if a[0] not in args)) for p, of in self.platform_args)
+        return replace(
+            self,
+            build_args=pairs({**dict(self.build_args), **args}),
+            platform_args=tuple((platform, of) for platform, of in own if of),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +185,7 @@ class Inventory:
     sign: tuple[str, ...] | None = None  # a command that signs a published index
     record_host: bool = False
     mirrors: tuple[tuple[str, RegistrySpec], ...] = ()  # by the registry that each stands for
+    warnings: tuple[str, ...] = ()  # about what it is made from, with places
 
 
 # --- what is to be built ------------------------------------------------------------------

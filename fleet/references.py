@@ -150,6 +150,11 @@ class Reference:
         """The same repository at a digest, without a tag. Raises InvalidReference."""
         return replace(self, tag=None, digest=check_digest(digest))
 
+    @property
+    def tagless(self) -> Reference:
+        """The repository alone."""
+        return replace(self, tag=None, digest=None)
+
     def at(self, registry: str) -> Reference:
         """The same image under another address of its registry (a tunnel's end)."""
         return replace(self, registry=registry)

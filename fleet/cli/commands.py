@@ -250,7 +250,7 @@ def plan(
 def _explain(request: Any, *, as_json: bool) -> None:
     from fleet import app as fleet
 
-    explanation = fleet.explain(request)
+    explanation = fleet.explain(request, fleet.teller(sys.stderr))
     _print(
         explanation,
         fleet.plan_text(explanation.plan, explanation.reports, explanation.registry_error),

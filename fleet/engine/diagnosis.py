@@ -21,7 +21,10 @@ _STEP_FAILED = re.compile(r"#(\d+) ERROR:")
 _PREFIX = re.compile(r"#\d+ (?:\d+\.\d+ )?")  # a step's number, and the seconds since its start
 # BuildKit's own last word, of what it does itself: frontends and images that it fetches.
 _SOLVE = re.compile(r"^ERROR: failed to (?:solve|do request|resolve)")
-_NO_SPACE = re.compile(r"no space left on device|\bENOSPC\b|disk quota exceeded", re.IGNORECASE)
+_NO_SPACE = re.compile(
+    r"no space left on device|\bENOSPC\b|disk quota exceeded|wrote only \d+ of \d+ bytes",
+    re.IGNORECASE,
+)
 # The docker command's words, when the daemon behind it is gone or never was there.
 _ENGINE = re.compile(
     r"^ERROR: .*(?:code = Unavailable|error reading from server|transport is closing"

@@ -13,7 +13,7 @@ import docker.errors
 
 from fleet.engine.diagnosis import disk_full, full
 from fleet.engine.logs import OnLine
-from fleet.engine.transience import may_pass
+from fleet.engine.transience import may_pass, remedy
 from fleet.engine.transport import EngineApi, message_of, said
 from fleet.errors import EngineError, PullFailed, PushFailed
 from fleet.models import Credentials
@@ -103,11 +103,14 @@ def push(
             failure = said(error)
         if tunnelled(reference):
             untag(api, name)
+    if failure is not None and full(failure):
+        raise disk_full(engine.host, scrub(failure, credentials))
     if failure is not None:
         raise PushFailed(
             engine.host,
             f"cannot push {name}: {scrub(failure, credentials)}",
             transient=may_pass(failure),
+            hint=remedy(failure),
         )
     if digest is None:
         raise EngineError(engine.host, f"pushed {name}, but the daemon named no digest of it")

@@ -120,6 +120,8 @@ class BuildOrder:
         ]
 
 
+# buildx writes the configuration's digest, by which an engine that keeps images in containerd
+# finds none of them: there an image's id is its manifest's. The tag leads to the id everywhere.
 # The image that the tag was on is nobody's once the same inputs are built anew. A build that
 # has no log of an earlier execution left none.
 _COMMAND = """\
@@ -130,6 +132,9 @@ before=
 [ ! -e log.1 ] || before=$(docker image inspect --format '{{{{.Id}}}}' {tag} 2>/dev/null)
 {build}
 status=$?
+if [ "$status" = 0 ] && docker image inspect --format '{{{{.Id}}}}' {tag} >iid.own; then
+    mv iid.own iid
+fi
 if [ "$status" = 0 ] && [ -n "$before" ] && [ "$before" != "$(cat iid)" ]; then
     docker image rm "$before" >/dev/null 2>&1
 fi

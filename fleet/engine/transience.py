@@ -1,4 +1,4 @@
-"""Which of the daemon's complaints about a registry may pass when it is asked again.
+"""The daemon's complaints about a registry: which may pass, and what mends the others.
 
 The Engine API gives no codes for them: its progress streams carry the words of
 Go's net package and of the registry. What is not named here fails the same way
@@ -22,6 +22,29 @@ _PASSING = re.compile(
     r"|service unavailable|blob upload (unknown|invalid)",
     re.IGNORECASE,
 )
+
+
+# What a registry means when it refuses a push, and what to do about it; the first that fits.
+_REMEDIES = (
+    (
+        r"immutable|already ?exists|overwrite",
+        "the tag may not be changed: choose another one, or let the registry's settings allow it",
+    ),
+    (
+        r"name ?_?unknown|does not exist|(repository|project)\b.*not found|\b404\b",
+        "this registry may make no repository by itself: create it (or its project) there first",
+    ),
+    (
+        r"denied|forbidden|unauthori[sz]ed|authentication required|no basic auth|\b40[13]\b",
+        "`docker login` on the controller stores the credentials that are used; the account may"
+        " lack the right to push, or the repository must be created first",
+    ),
+)
+
+
+def remedy(message: str) -> str | None:
+    """What to do where a push is refused with these words; None where nothing is known."""
+    return next((say for words, say in _REMEDIES if re.search(words, message, re.I)), None)
 
 
 def may_pass(message: str) -> bool:

@@ -27,6 +27,7 @@ import urllib3.exceptions
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
+from fleet.engine.diagnosis import disk_full, full
 from fleet.engine.script import last_words
 from fleet.errors import (
     CommandTimedOut,
@@ -270,6 +271,8 @@ class EngineApi:
             yield client
         except docker.errors.APIError as error:
             client.close()
+            if full(said(error)):
+                raise disk_full(self.host, said(error)) from None
             raise EngineError(self.host, f"the Docker daemon says: {said(error)}") from None
         except _BROKEN as error:
             client.close()

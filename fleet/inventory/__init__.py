@@ -1,9 +1,10 @@
 """What is built, where, and where it goes: one YAML file, read into models.
 
 `tree` reads YAML into values that know their places, `ansible` puts Ansible's
-form into fleet's own, `schema` says what keys there are and what they take, and
-`loading` makes the models and finds what does not fit together. Everything that
-is wrong is said at once, each at its ``file:line:column``.
+form into fleet's own, and `borrowed` the images of Compose and bake files; `schema`
+says what keys there are and what they take, and `loading` makes the models and finds
+what does not fit together. Everything that is wrong is said at once, each at its
+``file:line:column``.
 """
 
 from __future__ import annotations

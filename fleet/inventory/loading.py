@@ -11,6 +11,7 @@ from pathlib import Path
 from fleet.errors import UsageError
 from fleet.inventory import schema, tree
 from fleet.inventory.addresses import Address, parse_address, parse_registry
+from fleet.inventory.borrowed import with_recipes
 from fleet.inventory.files import native_tree
 from fleet.inventory.suggest import did_you_mean
 from fleet.models import (
@@ -21,6 +22,7 @@ from fleet.models import (
     Inventory,
     Limits,
     Location,
+    Pairs,
     Preparation,
     RegistrySpec,
     pairs,
@@ -43,10 +45,11 @@ def load(path: Path, *, registry: str | None = None, tags: tuple[str, ...] = ())
         check_tag_template(tag)
     problems = tree.Problems()
     native = native_tree(path, problems)
+    native = with_recipes(native, path.parent, os.environ, problems)
     file, bad = schema.read(native, problems)
     inventory = _Making(path, native, file, bad, problems).inventory(instead, tags)
     problems.raise_if_any()
-    return inventory
+    return replace(inventory, warnings=problems.warnings)
 
 
 def _registry_option(text: str) -> RegistrySpec:
@@ -346,7 +349,11 @@ class _Making:
             name=name,
             context=context,
             dockerfile=dockerfile,
-            build_args=pairs(image.build_args),
+            build_args=pairs({k: v for k, v in image.build_args.items() if isinstance(v, str)}),
+            platform_args=_platform_args(image.build_args),
+            labels=pairs(image.labels),
+            contexts=pairs(image.contexts),
+            aliases=image.aliases,
             target=image.target,
             platforms=image.platforms,
             smoke=image.smoke,
@@ -400,6 +407,18 @@ class _Making:
             yield ImageSpec(
                 name=name, context=context, dockerfile=context / "Dockerfile", location=at
             )
+
+
+def _platform_args(
+    arguments: Mapping[str, str | Mapping[Platform, str]],
+) -> tuple[tuple[Platform, Pairs], ...]:
+    """The build arguments that have a value for each platform, by platform."""
+    found: dict[Platform, dict[str, str]] = {}
+    for name, values in arguments.items():
+        if not isinstance(values, str):
+            for platform, value in values.items():
+                found.setdefault(platform, {})[name] = value
+    return tuple((platform, pairs(found[platform])) for platform in sorted(found))
 
 
 def image_folders(folder: Path) -> list[str]:

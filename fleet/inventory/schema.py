@@ -40,12 +40,16 @@ from fleet.inventory.suggest import did_you_mean
 from fleet.models import Connection, RegistrySpec
 from fleet.models import Limits as Bounds
 from fleet.platforms import Platform
-from fleet.references import check_repository, check_tag_template
+from fleet.references import Reference, check_repository, check_tag_template
 
 _HOST_NAME = re.compile(r"\w[\w.:@%+-]*")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _WHOLE = re.compile(r"[0-9]{1,6}")
+# Labels that fleet sets, for it reads them again.
+_OWN_LABEL = re.compile(
+    r"architecture|io\.xarch-fleet\..*|org\.opencontainers\.image\.(?:created|base\..*)"
+)
 DEFAULTS = Bounds()
 
 
@@ -157,6 +161,27 @@ def _value(value: object) -> str:
     return value
 
 
+def _argument(value: object) -> str | dict[Platform, str]:
+    """A value for every platform, or a mapping of platforms to values."""
+    if not isinstance(value, dict):
+        return _value(value)
+    try:
+        return {Platform.parse(platform): _value(each) for platform, each in value.items()}
+    except UsageError as error:
+        raise _wrong(f"a value, or one for each platform: {one_line(error)}") from None
+
+
+def _label_name(text: str) -> str:
+    if _OWN_LABEL.fullmatch(text):
+        raise UsageError(f"fleet sets the label {text} itself")
+    return _line(text)
+
+
+def _image(text: str) -> str:
+    Reference.parse(text)
+    return text
+
+
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -205,7 +230,12 @@ Tags = Annotated[
 ]
 Emulate = Annotated[tuple[APlatform, ...] | None, BeforeValidator(_as_emulate)]
 Value = Annotated[str, PlainValidator(_value)]
-Arguments = dict[Annotated[str, _read(_argument_name)], Value]
+Arguments = dict[
+    Annotated[str, _read(_argument_name)],
+    Annotated[str | dict[Platform, str], PlainValidator(_argument)],
+]
+Labels = dict[Annotated[str, _read(_label_name)], Value]
+AnImage = Annotated[str, _read(_image)]
 Command = Annotated[tuple[Value, ...], BeforeValidator(_as_argv), AfterValidator(_not_empty)]
 Members = Annotated[
     tuple[Text, ...], BeforeValidator(lambda value: _as_list([] if value is None else value))
@@ -276,6 +306,9 @@ class Image(Section):
     context: Annotated[str | None, _read(_line)] = None  # default: a folder under `dockerfiles`
     dockerfile: Text = "Dockerfile"  # relative to the context
     build_args: Arguments = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
+    contexts: dict[AnImage, AnImage] = Field(default_factory=dict)
+    aliases: Annotated[tuple[AnImage, ...], BeforeValidator(_as_list)] = ()
     target: Annotated[str | None, _read(_stage)] = None
     platforms: Platforms | None = None
     smoke: Command | None = None
@@ -304,6 +337,7 @@ class File(Section):
     tags: Tags = ("latest",)
     platforms: Platforms | None = None
     dockerfiles: Text = "dockerfiles"
+    recipes: Members = ()  # Compose and bake files, whose images are put under `images`
     ssh_config: Annotated[str | None, _read(_line)] = None
     state: Annotated[str, _read(_state)] = "~/.cache/fleet"
     sign: Command | None = None

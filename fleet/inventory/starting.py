@@ -42,7 +42,8 @@ hosts:
 # groups:
 #   arm: [pi]
 
-# What is built: leave `images` out to take every folder under dockerfiles/ with a Dockerfile.
+# What is built. `recipes: docker-compose.yml` takes the images of a Compose or bake file.
+# Leave `images` out to take every folder under dockerfiles/ with a Dockerfile.
 # dockerfiles: dockerfiles
 $images
   # tool:

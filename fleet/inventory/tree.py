@@ -135,11 +135,24 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: dict[Problem, None] = {}
+        self._warnings: dict[str, None] = {}
 
     def add(self, at: Location, message: str) -> None:
         """One more. The same one at the same place counts once."""
         problem = Problem(file=at.file, line=at.line, column=at.column, message=message)
         self._found[problem] = None
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def warn(self, at: Location, message: str) -> None:
+        """Something that is well to know and stops nothing. The same one counts once."""
+        self._warnings[f"{at}: {message}"] = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was warned of, with its places."""
+        return tuple(self._warnings)
 
     def take(self, error: InventoryError) -> None:
         """All of another file's."""

@@ -64,6 +64,9 @@ def _differences(
         yield "context changed" + _files(held.contexts.get(str(was.get("context"))), recipe)
     if arguments := _names(was["build_args"], now["build_args"]):
         yield f"build arguments changed: {', '.join(arguments)}"
+    for what in ("labels", "contexts"):
+        if names := _names(_mapping(was.get(what)), _mapping(now.get(what))):
+            yield f"{what} changed: {', '.join(names)}"
     if was.get("target") != now["target"]:
         yield f"target changed: {now['target'] or 'the last stage'}"
     if was.get("version") != now["version"]:
@@ -72,6 +75,11 @@ def _differences(
         yield f"attestations changed: {', '.join(now['attestations']) or 'none'}"
     if was.get("format") != now["format"]:
         yield "this fleet builds in another way"
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    """What a label says where a mapping may stand."""
+    return value if isinstance(value, dict) else {}
 
 
 def _files(before: tuple[ContextFile, ...] | None, recipe: Recipe) -> str:

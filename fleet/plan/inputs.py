@@ -25,9 +25,12 @@ escaped:
 ``attestations``
     Those that are asked for.
 ``build_args``
-    The digest of each value by name: the label shows no values.
+    The digest of each value for this platform by name: the label shows no values.
 ``target``, ``version``, ``platform``
     As the inventory gives them; the platform in normal form.
+``labels``, ``contexts``
+    Where the inventory gives any: the digest of each of the image's own labels by name,
+    and what names in its Dockerfile stand for.
 
 Left out on purpose: labels that change with every run (created, revision), the
 tags, the host and its cores, and the smoke command. A smoke test changes no byte
@@ -77,23 +80,28 @@ def inputs_of(
     the recipe does not use on the platform do not count. Raises KeyError for a
     parent that is not there.
     """
+    image = recipe.image
     uses = {
         base.written: _digest(
             parents[base.parent] if base.parent else bases.get(base.written, base.written)
         )
         for base in recipe.bases_for(platform)
     }
-    parts = {
+    parts: dict[str, object] = {
         "format": FORMAT,
         "dockerfile": _sha256(recipe.dockerfile),
         "bases": uses,
-        "attestations": sorted(recipe.image.attestations),
+        "attestations": sorted(image.attestations),
         "context": recipe.context.digest,
-        "build_args": {name: _sha256(value) for name, value in recipe.image.build_args},
-        "target": recipe.image.target,
-        "version": recipe.image.version,
+        "build_args": {name: _sha256(value) for name, value in image.args_for(platform)},
+        "target": image.target,
+        "version": image.version,
         "platform": str(platform),
     }
+    if image.labels:
+        parts["labels"] = {name: _sha256(value) for name, value in image.labels}
+    if image.contexts:
+        parts["contexts"] = dict(image.contexts)
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return Inputs(parts=text)
 

@@ -3,7 +3,8 @@
 Stages, names and ARGs are resolved as BuildKit resolves them: only the stages
 that the target needs are built, so only their images count; a FROM sees the
 ARGs declared before the first FROM and the platform ARGs; ``COPY --from`` and
-``RUN --mount=from`` expand no variables at all. An ONBUILD trigger counts
+``RUN --mount=from`` expand no variables at all. A named context stands for an
+image wherever that name, or another spelling of it, is built on. An ONBUILD trigger counts
 where another stage of the same file is built on its stage, not otherwise: then
 it is only text in the image's configuration.
 """
@@ -20,7 +21,7 @@ from fleet.errors import InvalidPlatform, InvalidReference, Problem, RecipeError
 from fleet.platforms import Platform
 from fleet.recipes.expansion import BadSubstitution, expand
 from fleet.recipes.syntax import Flag, Fragment, Instruction, Source, raise_any, scan
-from fleet.references import Reference
+from fleet.references import DOCKER_HUB, Reference
 
 SCRATCH = "scratch"
 
@@ -79,12 +80,17 @@ class Dockerfile:
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """An image that a build needs, and where its name stands in the file."""
+    """An image that a build needs, and where its name stands in the file.
+
+    ``named`` says that the name in the file is that of a context, and ``written``
+    what it stands for.
+    """
 
     written: str  # with its ARGs expanded
     start: int
     end: int
     foundation: bool = False  # the image that is made consists of it and what is added
+    named: bool = False
 
 
 def load(path: Path) -> Dockerfile:
@@ -292,13 +298,28 @@ def uses(
     *,
     build_args: Mapping[str, str],
     target: str | None,
+    contexts: Mapping[str, str] | None = None,
 ) -> tuple[Use, ...]:
     """The images from outside this file that a build of the target needs, in file order.
 
-    The build is native, so the BUILD ARGs equal the TARGET ARGs. Raises
-    RecipeError with all that is wrong.
+    ``contexts`` go from a name to the image that it stands for. The build is native,
+    so the BUILD ARGs equal the TARGET ARGs. Raises RecipeError with all that is wrong.
     """
-    return _Resolution(dockerfile, platform, build_args, target).run()
+    return _Resolution(dockerfile, platform, build_args, target, contexts or {}).run()
+
+
+def _familiar(name: str) -> str:
+    """A name as contexts are looked up by: ``docker.io/library/debian:latest`` is ``debian``."""
+    try:
+        reference = Reference.parse(name)
+    except InvalidReference:
+        return name
+    if reference.registry == DOCKER_HUB:
+        path = reference.repository.removeprefix("library/")
+    else:
+        path = reference.name
+    tag = "" if reference.tag in (None, "latest") else f":{reference.tag}"
+    return path + tag + (f"@{reference.digest}" if reference.digest else "")
 
 
 class _Resolution:
@@ -308,11 +329,13 @@ class _Resolution:
         platform: Platform,
         build_args: Mapping[str, str],
         target: str | None,
+        contexts: Mapping[str, str],
     ) -> None:
         self.file = dockerfile
         self.platform = platform
         self.build_args = build_args
         self.target = target
+        self.contexts = {_familiar(name): image for name, image in contexts.items()}
         self.problems: list[Problem] = []
         self.names = {stage.name: i for i, stage in enumerate(dockerfile.stages) if stage.name}
         # Per stage: the stages it needs, and the images.
@@ -321,6 +344,7 @@ class _Resolution:
 
     def run(self) -> tuple[Use, ...]:
         values = self._global_values()
+        self._refuse_stages_as_contexts()
         bases: list[int | None] = []  # per stage: the stage of this file that it is built on
         for index, stage in enumerate(self.file.stages):
             written = self._expanded(stage.base, values)
@@ -353,6 +377,16 @@ class _Resolution:
 
     def _problem(self, offset: int, message: str) -> None:
         self.problems.append(self.file.source.problem(offset, message))
+
+    def _refuse_stages_as_contexts(self) -> None:
+        """BuildKit would put the context in the stage's place, whatever the stage says."""
+        for stage in self.file.stages:
+            if stage.name in self.contexts:
+                self._problem(
+                    stage.base.start,
+                    f"the stage {stage.name} is called like a context of this image, and fleet "
+                    "does not put images in the place of stages: rename one of them",
+                )
 
     def _global_values(self) -> dict[str, str]:
         """The variables that a FROM sees."""
@@ -417,6 +451,11 @@ class _Resolution:
         )
 
     def _image(self, stage: int, written: str, place: Fragment) -> None:
+        image = self.contexts.get(_familiar(written))
+        if image is not None:
+            use = Use(written=image, start=place.start, end=place.end, named=True)
+            self.images[stage].append(use)
+            return
         try:
             Reference.parse(written)
         except InvalidReference as error:

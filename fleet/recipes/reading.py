@@ -24,8 +24,8 @@ def read(
     """Read and understand the Dockerfiles and contexts of all images, in their order.
 
     ``platforms`` are those of an image that lists none itself. A base that is
-    called as an image is (``hello``, ``hello:any-tag``, or under
-    ``registry_name``) means that image, its parent; one that is named by digest
+    called as an image is (``hello``, ``hello:any-tag``, under ``registry_name``, or as
+    one of its aliases) means that image, its parent; one that is named by digest
     comes from elsewhere. Raises RecipeError with all problems of all images.
     """
     return _Reading(images, platforms, registry_name).run()
@@ -50,20 +50,28 @@ def pin(recipe: Recipe, platform: Platform, replacements: Mapping[str, str]) -> 
     """The Dockerfile for a platform with its images replaced, each where it is named.
 
     ``replacements`` goes from ``BaseUse.written`` to what shall stand there; an
-    image that it does not name stays as it is, as does every other byte.
+    image that it does not name stays as it is, as does every other byte. The name of
+    a context is always replaced: nobody else knows what it stands for.
     """
     text = recipe.dockerfile
     dockerfile = parse(Source(path=recipe.image.dockerfile, text=text))
     places = {use.start: use for use in _uses(dockerfile, recipe.image, platform)}
     for start in sorted(places, reverse=True):
         use = places[start]
-        if use.written in replacements:
-            text = text[:start] + replacements[use.written] + text[use.end :]
+        if use.named or use.written in replacements:
+            image = replacements.get(use.written, use.written)
+            text = text[:start] + image + text[use.end :]
     return text
 
 
 def _uses(dockerfile: Dockerfile, image: ImageSpec, platform: Platform) -> tuple[Use, ...]:
-    return uses(dockerfile, platform, build_args=dict(image.build_args), target=image.target)
+    return uses(
+        dockerfile,
+        platform,
+        build_args=dict(image.args_for(platform)),
+        target=image.target,
+        contexts=dict(image.contexts),
+    )
 
 
 class _Reading:
@@ -83,6 +91,9 @@ class _Reading:
             Reference.parse(f"{registry_name}/{image.name}").name: image.name
             for image in images
             if registry_name is not None
+        }
+        self.full_names |= {
+            Reference.parse(alias).name: image.name for image in images for alias in image.aliases
         }
 
     def run(self) -> tuple[Recipe, ...]:

@@ -10,7 +10,6 @@ from fleet.registry.embedded import EmbeddedRegistry, EmbeddedStatus
 from fleet.registry.index import (
     assemble,
     check,
-    disagreements,
     overclaims,
     replace_members,
     unlabelled,
@@ -34,7 +33,6 @@ __all__ = [
     "Tree",
     "assemble",
     "check",
-    "disagreements",
     "is_attestation",
     "is_elsewhere",
     "new_layout",

@@ -172,24 +172,6 @@ def unlabelled(index: PublishedIndex) -> tuple[str, ...]:
     return tuple(found)
 
 
-def disagreements(index: PublishedIndex) -> tuple[str, ...]:
-    """Where the members say that they are of different sources, a sentence each.
-
-    Members that say nothing disagree with nobody.
-    """
-    found = []
-    for name in (SOURCE, REVISION, VERSION):
-        said: dict[str, list[str]] = {}
-        for member in index.members:
-            value = dict(member.labels).get(name)
-            if value:
-                said.setdefault(value, []).append(str(member.platform))
-        if len(said) > 1:
-            told = "; ".join(f"{value} ({', '.join(who)})" for value, who in said.items())
-            found.append(f"the members are of more than one {name.rpartition('.')[2]}: {told}")
-    return tuple(found)
-
-
 def overclaims(index: PublishedIndex) -> tuple[str, ...]:
     """Where the index says of its source what a member denies, a sentence each."""
     found = []

@@ -61,6 +61,8 @@ def copy(
     registry raises where the source cannot be read.
     """
     targets = [_complete(source, target) for target in targets]
+    for target in targets:
+        registry.ask_itself(target.tagless)  # and the source too, where it is the same
     with _Work(registry, how) as work:
         tree = work.survey(source)
         _check(source, targets, tree)
@@ -218,10 +220,7 @@ class _Work:
         source, target = done.source, done.target
         assert isinstance(target, Reference), "files are exported to"
         assert target.tag is not None, "targets were completed"
-        place = Repository(
-            registry=self._registry, name=replace(target, tag=None, digest=None), source=source
-        )
-        self._registry.ask_itself(place.name)
+        place = Repository(registry=self._registry, name=target.tagless, source=source)
         manifests = {
             manifest.descriptor.digest: manifest
             for part in (*arches.values(), tree)

@@ -15,6 +15,7 @@ from fleet.models import (
     Descriptor,
     ErrorInfo,
     HostReport,
+    Inventory,
     PublishedImage,
     PublishedIndex,
     Trial,
@@ -28,11 +29,11 @@ from fleet.registry import (
     Manifest,
     Registry,
     check,
-    disagreements,
     is_elsewhere,
     overclaims,
     unlabelled,
 )
+from fleet.run.labels import differing_sources
 from fleet.run.machine import Machine
 from fleet.run.resolve import Patiently, once
 
@@ -87,6 +88,20 @@ def examine_registry(registry: Registry, address: str) -> tuple[Check, ...]:
     except FleetError as error:
         return (fault("registry", "answers", error),)
     return (Check(subject="registry", name="answers", ok=True, detail=address),)
+
+
+def examine_mirrors(registry: Registry, inventory: Inventory) -> tuple[Check, ...]:
+    """The inventory's mirrors, from the controller."""
+    checks = []
+    for name, mirror in inventory.mirrors:
+        assert mirror.address is not None, "no mirror is the embedded registry"
+        try:
+            registry.ping(mirror.address)
+            ok = Check(subject="mirror", name=name, ok=True, detail=mirror.address)
+            checks.append(ok)
+        except FleetError as error:
+            checks.append(fault("mirror", name, error))
+    return tuple(checks)
 
 
 def examine_host(report: HostReport) -> tuple[Check, ...]:
@@ -158,7 +173,8 @@ def examine(registry: Registry, reference: Reference, *, patiently: Patiently = 
     index = patiently(lambda: registry.index(reference))
     labels = unlabelled(index)
     ours = bool(index.members) and all(member.inputs for member in index.members) and not labels
-    apart = disagreements(index)
+    differ = differing_sources(index.members)
+    apart = (differ,) if differ else ()
     return Verdict(
         index=index,
         faults=(

@@ -253,7 +253,7 @@ class Task:
             ),
             context=job.recipe.context,
             target=image.target,
-            build_args=image.build_args,
+            build_args=image.args_for(platform),
             attestations=image.attestations,
             labels=labels(
                 job,

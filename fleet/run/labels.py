@@ -59,23 +59,24 @@ def labels(
     base: tuple[Reference, str] | None = None,
     host: str | None = None,
 ) -> Pairs:
-    """The labels of one job's image.
+    """The labels of one job's image; the inventory's own go before what git says.
 
     ``base`` is what it stands on, by its usual name and by digest; ``host`` is
     the host that builds it, where the image is to say so.
     """
-    found = {
-        "architecture": job.id.platform.library_name,
-        _CREATED: rfc3339(provenance.created),
-        _VERSION: version,
-        LABEL_INPUTS: inputs.digest,
-        LABEL_PARTS: inputs.parts,
-        LABEL_VERSION: __version__,
-    }
+    found = {_VERSION: version}
     if provenance.revision:
         found[_REVISION] = provenance.revision
     if provenance.source:
         found[_SOURCE] = provenance.source
+    found |= dict(job.recipe.image.labels)
+    found |= {
+        "architecture": job.id.platform.library_name,
+        _CREATED: rfc3339(provenance.created),
+        LABEL_INPUTS: inputs.digest,
+        LABEL_PARTS: inputs.parts,
+        LABEL_VERSION: __version__,
+    }
     if base:
         found[_BASE_NAME], found[_BASE_DIGEST] = str(base[0]), base[1]
     if emulated:
@@ -100,9 +101,9 @@ def with_annotations(member: PublishedImage) -> PublishedImage:
 
 
 def differing_sources(members: Iterable[PublishedImage]) -> str:
-    """That members were made from different revisions or versions, in words; else nothing."""
+    """That members were made from different sources, in words; else nothing."""
     members = tuple(members)
-    for key, what in ((_REVISION, "revisions"), (_VERSION, "versions")):
+    for key, what in ((_SOURCE, "sources"), (_REVISION, "revisions"), (_VERSION, "versions")):
         said: dict[str, list[str]] = {}
         for member in members:
             value = dict(member.labels).get(key, "none")

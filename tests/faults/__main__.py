@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 
 from tests.faults.bench import Bench
-from tests.faults.matrix import CELLS, Cell, Result, run, table
+from tests.faults.matrix import CELLS, Cell, Result, run, standing, table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- matrix: begin (made by `make faults`) -->", "<!-- matrix: end -->"
@@ -56,7 +56,7 @@ def main() -> int:
     summary = f"{survived} of {len(chosen)} survived, in {time.monotonic() - began:.0f} s"
     print("\n".join([*lines, "", summary]))
     if options.write:
-        write([*lines, "", f"{summary}; {time.strftime('%Y-%m-%d', time.gmtime())}."])
+        write(results)
     return 0 if survived == len(chosen) else 1
 
 
@@ -75,11 +75,15 @@ def attempt(bench: Bench, cell: Cell) -> Result:
     return result
 
 
-def write(lines: list[str]) -> None:
-    """Put the table where the page keeps it."""
+def write(results: list[Result]) -> None:
+    """Put the table where the page keeps it; cells that were not run stay as they stand there."""
     text = PAGE.read_text()
     head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
+    stood, _, tail = rest.partition(END)
+    lines = list(table(results, standing(stood)))
+    survived = sum(word.startswith("survived") for word in standing("\n".join(lines)).values())
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    lines += ["", f"{survived} of {len(CELLS)} survived; the last of them was run on {today}."]
     PAGE.write_text("\n".join([head + BEGIN, "", *lines, "", END]) + tail)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,16 +128,17 @@ def run(bench: Bench, cell: Cell) -> Result:
     host = _reach(bench, cell, fleet)
     began = time.monotonic()
     killed = cell.fault == "controller SIGKILLed"
+    remark, runs = "", 1
     if killed:
         fleet.kill()
         assert bench.published() == before, "the index moved before it was put"
         fleet = bench.fleet("resume", hosts=hosts)
+        runs = 2 if cell.step == "stitch" else 1  # then nothing is left to be heard
     befalls = threading.Thread(target=FAULTS[cell.fault], args=(bench, host))
     befalls.start()
     code = fleet.end()
     seconds = time.monotonic() - began
     befalls.join()
-    remark, runs = "", 1
     if cell.fault == "disk full on the host":
         remark = _failed_by_name(bench, fleet, code, before)
         bench.lab.host(host).hurt.free_disk()
@@ -237,7 +238,8 @@ def _check_log(bench: Bench, builds: int, runs: int) -> None:
     """No line of an execution twice, none lost, and the last one to its end."""
     heard = bench.heard(runs)
     assert heard, "the log holds nothing of the build"
-    assert len(heard) <= builds, f"more was heard than was built: {heard}"
+    # A second run hears a build that it collects from its first line on.
+    assert len(heard) <= builds * runs, f"more was heard than was built: {heard}"
     for ticks in heard:
         assert ticks == list(range(1, len(ticks) + 1)), f"lines are missing or repeated: {ticks}"
     assert heard[-1] == list(range(1, bench.ticks + 1)), f"the log has no end: {heard[-1]}"
@@ -257,19 +259,28 @@ def _failed_by_name(bench: Bench, fleet: Controller, code: int, before: str) -> 
 # --- the table ----------------------------------------------------------------------------
 
 
-def table(results: Sequence[Result]) -> Iterator[str]:
-    """The matrix in Markdown."""
-    by_cell = {result.cell: result for result in results}
+def table(results: Sequence[Result], before: Mapping[Cell, str] | None = None) -> Iterator[str]:
+    """The matrix in Markdown; what was not run now stands as it stood ``before``."""
+    words = {**(before or {}), **{result.cell: _word(result) for result in results}}
     yield "| fault \\ step | " + " | ".join(STEPS) + " |"
     yield "|---" * (len(STEPS) + 1) + "|"
     for fault in FAULTS:
-        cells = [_word(by_cell.get(Cell(fault=fault, step=step))) for step in STEPS]
+        cells = [words.get(Cell(fault=fault, step=step), "not run") for step in STEPS]
         yield f"| {fault} | " + " | ".join(cells) + " |"
 
 
-def _word(result: Result | None) -> str:
-    if result is None:
-        return "not run"
+def standing(text: str) -> dict[Cell, str]:
+    """The cells of a matrix in Markdown."""
+    rows = [[word.strip() for word in line.strip("|").split("|")] for line in text.splitlines()]
+    return {
+        Cell(fault=row[0], step=step): word
+        for row in rows
+        if row[0] in FAULTS
+        for step, word in zip(STEPS, row[1:], strict=True)
+    }
+
+
+def _word(result: Result) -> str:
     if not result.survived:
         return f"**failed** {result.remark.splitlines()[0][:60]}"
     times = "" if result.builds == 1 else f", {result.builds} builds"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.bench import Bench
-from tests.faults.matrix import CELLS, FAULTS, QUICK, STEPS, Cell, Result, run, table
+from tests.faults.matrix import CELLS, FAULTS, QUICK, STEPS, Cell, Result, run, standing, table
 from tests.needs import need_lab
 
 
@@ -31,3 +31,6 @@ def test_the_table_has_a_cell_for_every_fault_in_every_step() -> None:
     assert len(lines) == len(FAULTS) + 2
     assert all(line.count("|") == len(STEPS) + 2 for line in lines)
     assert "| survived, 4 s, 2 builds | **failed** why | not run |" in lines[2]
+    again = Result(cell=CELLS[1], survived=True, seconds=5, builds=1)
+    lines = list(table([again], standing("\n".join(lines))))
+    assert "| survived, 4 s, 2 builds | survived, 5 s | not run |" in lines[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -329,3 +330,96 @@ def test_a_second_run_on_one_inventory_ends_at_once_and_names_the_first(
     assert run in fleet.fleet("build", expect=75).stderr
     first.stdout.read()
     assert first.wait() == 0
+
+
+CORE = """\
+FROM os AS builder
+ARG DOCKER_ARCH
+ARG WHO
+COPY fetched /fetched
+RUN echo $WHO on $DOCKER_ARCH > /made
+FROM os
+COPY --from=builder /made /made
+"""
+PLUGINS = """\
+FROM builder AS build
+RUN cat /made /fetched > /plugin
+FROM team/core-amd64:latest
+COPY --from=build /plugin /plugin
+"""
+COMPOSE = f"""\
+services:
+  os: {{build: {IMAGES}/busybox}}
+  core-amd64:
+    image: team/core-amd64:latest
+    build: &core
+      context: core
+      args: &args {{DOCKER_ARCH: amd64, WHO: "${{WHO:-compose}}"}}
+      labels: [vendor=test]
+      additional_contexts: {{os: "service:os"}}
+  builder: {{build: {{<<: *core, target: builder}}}}
+  plugins: {{build: plugins}}
+  unbuilt: {{image: postgres}}
+"""
+CORE_TARGET = {
+    "context": "core",
+    "args": {"DOCKER_ARCH": "amd64", "WHO": "compose"},
+    "labels": {"vendor": "test"},
+    "contexts": {"os": "target:os"},
+}
+BAKE = {
+    "group": {"default": {"targets": ["core-amd64", "builder", "plugins"]}},
+    "target": {
+        "os": {"context": f"{IMAGES}/busybox"},
+        "core-amd64": {**CORE_TARGET, "tags": ["team/core-amd64:latest"]},
+        "builder": {**CORE_TARGET, "target": "builder"},
+        "plugins": {"context": "plugins", "output": [{"type": "registry"}]},
+    },
+}
+PREPARED = """\
+images:
+  core: {prepare: &fetch [sh, -c, "echo x >> ../count; cp ../source fetched"]}
+  builder: {prepare: *fetch}
+  plugins: {smoke: [cat, /plugin]}
+"""
+
+
+def test_compose_and_bake_files_build_the_same_from_what_was_prepared(
+    controller: Make, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    for name, dockerfile in (("core", CORE), ("plugins", PLUGINS)):
+        (project / name).mkdir(parents=True)
+        (project / name / "Dockerfile").write_text(dockerfile)
+    (project / "source").write_text("one\n")
+    (project / "docker-compose.yml").write_text(COMPOSE)
+    (project / "docker-bake.json").write_text(json.dumps(BAKE, indent=2))
+    rest = f"platforms: [linux/amd64]\nrecipes: project/docker-compose.yml\n{PREPARED}"
+    fleet = controller(("amd64-1",), rest)
+    every = {f"{name} linux/amd64" for name in ("os", "core", "builder", "plugins")}
+
+    said = fleet.fleet("build").stdout
+    assert fleet.outcomes() == dict.fromkeys(every, "built")
+    assert (project / "count").read_text() == "x\n"
+    for line in ("compose on amd64", "one"):
+        assert f"[linux/amd64@amd64-1] plugins: {line}\n" in said
+    (member,) = fleet.json("inspect", f"{fleet.address()}/core:latest")["members"]
+    assert ["vendor", "test"] in member["labels"]
+
+    # The bake form means the same: its inputs are those that the registry has images of.
+    text = fleet.inventory.read_text()
+    fleet.inventory.write_text(text.replace("docker-compose.yml", "docker-bake.json"))
+    said = fleet.fleet("build").stdout
+    assert fleet.outcomes() == dict.fromkeys(every, "kept")
+    assert "output is ignored" in said
+
+    # A plan is about what a build would have: it prepares, too.
+    (project / "source").write_text("two\n")
+    reasons = [job["reason"] for job in fleet.json("plan", "core")["plan"]["jobs"]]
+    assert any("context changed: 1 file (fetched)" in reason for reason in reasons)
+
+    (project / "source").unlink()
+    done = fleet.fleet("build", expect=1)
+    assert "cannot stat" in done.stderr
+    assert "prepare of core ended with status 1" in done.stderr
+    assert not fleet.outcomes()

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from fleet.models import pairs
 from fleet.registry import CredentialStore, Registry, publish
 from tests.unit.registry.content import ALL, ARM64, image, sha
 
@@ -44,8 +43,7 @@ class Desk:
             tag = f"latest-{platform.library_name}"
             server.push(image(platform), tag, repository="team/hello")
             members.append(registry.image(hello.tagged(tag)))
-        done = publish(registry, repository=hello, tags=["latest"], members=members,
-                       annotations=pairs({"org.opencontainers.image.version": "1"}))  # fmt: skip
+        done = publish(registry, repository=hello, tags=["latest"], members=members)
         self.digest = done.indexes[0].digest
 
     @property
@@ -107,6 +105,8 @@ def test_a_mirror_that_is_down_is_said_and_the_registry_asked(desk: Desk, serve:
     origin.push(image(ARM64), "trixie", repository="library/debian")
     with (desk.folder / "inventory.yml").open("a") as file:
         file.write(f"mirrors: {{'{origin.address}': 'http://127.0.0.1:{free_port()}'}}\n")
+    looked = desk.fleet("doctor", exit_code=1).stdout
+    assert f"FAULT  mirror      {origin.address}" in looked
     target = desk.server.repository("team/debian").tagged("trixie")
     source = f"http://{origin.address}/library/debian:trixie"
     done = desk.fleet("promote", source, str(target))

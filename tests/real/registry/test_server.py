@@ -103,7 +103,7 @@ def test_one_platform_is_replaced_and_the_others_stay(serve: Serve, client: Clie
         tags=["latest"],
         members=[new],
         carried=carried,
-        annotations=pairs({"org.opencontainers.image.version": "2"}),
+        annotations=lambda _: pairs({"org.opencontainers.image.version": "2"}),
     ).indexes
     assert {m.platform: m.reference.digest for m in found.members} == {
         AMD64: image(AMD64).digest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.engine.diagnosis import SHOWN, diagnose
+from fleet.engine.diagnosis import SHOWN, diagnose, full
 from fleet.errors import BuildFailed, DiskFull, EngineGone, MirrorTrouble, OutOfMemory
 
 
@@ -123,6 +123,19 @@ def test_an_engine_that_goes_away_in_the_middle_is_no_failure_of_the_build(last:
     error = diagnose("pi-1", 1, ["#5 [2/2] RUN make", "#5 0.1 cc a.c", last], out_of_memory=False)
     assert isinstance(error, EngineGone)
     assert error.transient
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "mkdir: cannot create directory 'x': No space left on device",
+        "tar: zeros: Wrote only 1536 of 10240 bytes",
+        "write /var/lib/docker/image/overlay2/x.json: no space left on device",
+    ],
+)
+def test_tools_say_in_their_own_words_that_the_disk_is_full(said: str) -> None:
+    assert full(said)
+    assert not full("tar: read only 5 of 7 bytes")
 
 
 def test_people_are_shown_the_last_lines_and_all_are_judged() -> None:

@@ -2,7 +2,29 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.engine.transience import may_pass
+from fleet.engine.transience import may_pass, remedy
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("denied: requested access to the resource is denied", "docker login"),
+        ("unauthorized: authentication required", "docker login"),
+        ("no basic auth credentials", "docker login"),
+        ("name unknown: The repository with name 'x' does not exist in the registry", "create it"),
+        ("unknown: project team not found", "create it"),
+        ("tag invalid: The image tag 'v1' already exists and cannot be overwritten because the"
+         " repository is immutable", "the tag may not be changed"),
+    ],
+)  # fmt: skip
+def test_a_refused_push_says_what_mends_it(message: str, said: str) -> None:
+    assert said in (remedy(message) or "")
+    assert not may_pass(message)
+
+
+@pytest.mark.parametrize("message", ["no space left on device", "connection reset by peer"])
+def test_what_nothing_is_known_of_has_no_remedy(message: str) -> None:
+    assert remedy(message) is None
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from fleet.engine.transport import BEAT, EngineApi
 from fleet.errors import (
     CommandTimedOut,
     ConnectionLost,
+    DiskFull,
     EngineDown,
     EngineError,
     EngineGone,
@@ -91,8 +92,14 @@ def test_an_end_in_mid_sentence_is_told_by_what_docker_printed(
 
 
 def test_a_refusal_is_told_in_the_daemon_s_words() -> None:
+    host = one(answer("500 Internal Server Error", '{"message": "the name is in use"}'))
+    with pytest.raises(EngineError, match="pi-1: the Docker daemon says: the name is in use"):
+        ping(host)
+
+
+def test_a_full_disk_is_called_by_its_name() -> None:
     host = one(answer("500 Internal Server Error", '{"message": "no space left on device"}'))
-    with pytest.raises(EngineError, match="pi-1: the Docker daemon says: no space left"):
+    with pytest.raises(DiskFull, match="pi-1: no space left on it: no space left"):
         ping(host)
 
 

@@ -16,7 +16,8 @@ from .helpers import FILE, written
 
 KEYS = (
     "registry hosts groups images tags platforms dockerfiles ssh_config state address connection"
-    " user port slots emulate context dockerfile build_args target smoke all children vars fleet"
+    " user port slots emulate context dockerfile build_args target smoke recipes all children"
+    " vars fleet"
     " ansible_host ansible_connection ansible_group_priority fleet_slots fleet_emulate"
 )
 TEXTS = (
@@ -115,3 +116,51 @@ def test_any_limit_is_understood_or_refused(limit: list[str]) -> None:
     found = load(written("registry: embedded\nhosts: {a: , b: }\ngroups: {c: [a]}\n"))
     with suppress(UsageError):
         assert select_hosts(found, limit)
+
+
+RECIPES = (
+    "services build context dockerfile args target platforms labels additional_contexts image"
+    " extends DOCKER_ARCH a-amd64 a-arm64 amd64 arm64 group default targets contexts tags secrets"
+    " service:a target:a docker-image://b ${X:-y} $Z ${ ../x"
+)
+PARTS = st.sampled_from(RECIPES.split()) | SCALARS
+SECTIONS = st.recursive(
+    st.none() | PARTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(PARTS, inner, max_size=5),
+    max_leaves=20,
+)
+BUILDS = st.fixed_dictionaries({}, optional=dict.fromkeys(RECIPES.split()[2:9], SECTIONS))
+
+
+def recipes_read_or_complain(data: bytes) -> None:
+    written(data, "recipes.yml")
+    reads_or_complains(b"registry: embedded\nhosts: {here: }\nrecipes: recipes.yml\n")
+
+
+@FUZZ
+@given(st.sampled_from(["services", "target", "group"]), SECTIONS)
+def test_anything_in_a_recipe_file_gives_images_or_is_complained_about(
+    section: str, value: object
+) -> None:
+    recipes_read_or_complain(as_yaml({section: value}).encode(errors="surrogatepass"))
+
+
+@FUZZ
+@given(
+    st.dictionaries(
+        PARTS,
+        st.fixed_dictionaries({"build": BUILDS}, optional={"image": SECTIONS}),
+        max_size=4,
+    )
+)
+def test_anything_in_a_build_section_gives_images_or_is_complained_about(services: object) -> None:
+    recipes_read_or_complain(as_yaml({"services": services}).encode(errors="surrogatepass"))
+
+
+@FUZZ
+@given(st.dictionaries(PARTS, BUILDS, max_size=4), SECTIONS)
+def test_anything_in_a_target_gives_images_or_is_complained_about(
+    targets: object, groups: object
+) -> None:
+    value = {"target": targets, "group": groups}
+    recipes_read_or_complain(as_yaml(value).encode(errors="surrogatepass"))

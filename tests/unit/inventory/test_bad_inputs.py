@@ -55,7 +55,7 @@ WRONG: list[tuple[str, list[str]]] = [
         "zebra: x",
         [
             "3:1: unknown key 'zebra' (known here: dockerfiles, groups, hosts, images, limits,"
-            " mirrors, platforms, record_host, registry, sign, ssh_config, state, tags)"
+            " mirrors, platforms, recipes, record_host, registry, sign, ssh_config, state, tags)"
         ],
     ),
     ("registry: embedded", ["3:1: duplicate key 'registry' (the first is in line 1)"]),
@@ -140,6 +140,28 @@ WRONG: list[tuple[str, list[str]]] = [
     ),
     ("images: {hello: {build_args: {A: [1]}}}", ["3:34: A must be a text, not a list"]),
     ('images: {hello: {smoke: "say \'hi"}}', ["3:25: no command line: no closing quotation"]),
+    (
+        "images: {hello: {build_args: {A: {amd: 1}}}}",
+        [
+            "3:34: a value, or one for each platform: 'amd' names no known architecture: the known"
+            " ones are 386, amd64, arm, arm64, loong64, mips, mips64, mips64le, mipsle, ppc64,"
+            " ppc64le, riscv64, s390x"
+        ],
+    ),
+    (
+        "images: {hello: {labels: {architecture: x, io.xarch-fleet.inputs: x}}}",
+        [
+            "3:27: fleet sets the label architecture itself",
+            "3:44: fleet sets the label io.xarch-fleet.inputs itself",
+        ],
+    ),
+    (
+        "images: {hello: {contexts: {base: 'A B'}}}",
+        [
+            "3:35: 'A B' is not an image: 'A B' is not a valid image name: names are lower-case"
+            " letters and digits, separated by one . _ - or /"
+        ],
+    ),
     ("images: {hello: {prepare: []}}", ["3:27: prepare is empty; give it a value or leave it out"]),
     ('images: {hello: {prepare: "say \'hi"}}', ["3:27: no command line: no closing quotation"]),
     ("images: {hello: {smoke: []}}", ["3:25: smoke is empty; give it a value or leave it out"]),

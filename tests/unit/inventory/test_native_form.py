@@ -13,7 +13,7 @@ from fleet.platforms import Platform
 
 from .helpers import complaints, host, image, loaded, written
 
-ARM64, ARMV7 = Platform.parse("linux/arm64"), Platform.parse("linux/arm/v7")
+AMD64, ARM64, ARMV7 = map(Platform.parse, ("linux/amd64", "linux/arm64", "linux/arm/v7"))
 
 
 # --- registry and tags --------------------------------------------------------------------
@@ -287,6 +287,31 @@ def test_a_smoke_command_is_a_list_or_split_as_a_shell_would(
     text: str, argv: tuple[str, ...]
 ) -> None:
     assert image(f"  hello:\n    smoke: {text}").smoke == argv
+
+
+def test_a_build_argument_may_have_a_value_for_each_platform() -> None:
+    found = image(
+        "  hello:\n    build_args: {A: x, ARCH: {amd64: amd64, arm/v7: arm32v7}, B: {amd64: ''}}"
+    )
+    assert found.build_args == (("A", "x"),)
+    assert found.platform_args == (
+        (AMD64, (("ARCH", "amd64"), ("B", ""))),
+        (ARMV7, (("ARCH", "arm32v7"),)),
+    )
+    assert found.args_for(ARMV7) == (("A", "x"), ("ARCH", "arm32v7"))
+    asked = found.with_args({"ARCH": "mine", "C": "c"})
+    assert asked.args_for(AMD64) == (("A", "x"), ("ARCH", "mine"), ("B", ""), ("C", "c"))
+    assert asked.args_for(ARMV7) == (("A", "x"), ("ARCH", "mine"), ("C", "c"))
+
+
+def test_labels_contexts_and_aliases_are_texts_and_references() -> None:
+    found = image(
+        "  hello:\n    labels: {vendor: 1.0, empty: ''}\n"
+        "    contexts: {base: 'debian:12', core: orthanc}\n    aliases: derekmerck/hello"
+    )
+    assert found.labels == (("empty", ""), ("vendor", "1.0"))
+    assert found.contexts == (("base", "debian:12"), ("core", "orthanc"))
+    assert found.aliases == ("derekmerck/hello",)
 
 
 def test_a_prepare_command_runs_in_the_context_and_knows_its_place() -> None:

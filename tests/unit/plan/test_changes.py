@@ -50,6 +50,14 @@ CASES = {
         "target changed: slim",
     ),
     "a version": (replace(HELLO, image=replace(HELLO.image, version="2")), "version changed: 2"),
+    "a label": (
+        replace(HELLO, image=replace(HELLO.image, labels=(("vendor", "me"),))),
+        "labels changed: vendor",
+    ),
+    "what a context stands for": (
+        replace(HELLO, image=replace(HELLO.image, contexts=(("core", "orthanc"),))),
+        "contexts changed: core",
+    ),
     "two things at once": (
         replace(HELLO, dockerfile="FROM y\n", image=with_args(A="2", SECRET="hunter2").image),
         "Dockerfile changed; build arguments changed: A",

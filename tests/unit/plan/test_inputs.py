@@ -41,7 +41,18 @@ ANOTHER_TARGET = replace(RECIPE, image=replace(RECIPE.image, target="other"))
 NO_TARGET = replace(RECIPE, image=replace(RECIPE.image, target=None))
 
 
+def of_image(**changes: object) -> Recipe:
+    return replace(RECIPE, image=replace(RECIPE.image, **changes))  # type: ignore[arg-type]
+
+
 CHANGES = {
+    "a label": digest(of_image(labels=pairs({"vendor": "x"}))),
+    "a label's value": digest(of_image(labels=pairs({"vendor": "y"}))),
+    "a context": digest(of_image(contexts=pairs({"vendor": "x"}))),
+    "what a context stands for": digest(of_image(contexts=pairs({"vendor": "y"}))),
+    "an argument for this platform": digest(
+        of_image(platform_args=((AMD64, pairs({"A": "own"})),))
+    ),
     "the Dockerfile": digest(replace(RECIPE, dockerfile="FROM x \n")),
     "the digest of a base": digest(bases={DEBIAN: digest_of("debian, moved")}),
     "a base that is no longer pinned": digest(bases={}),
@@ -187,6 +198,10 @@ def test_two_images_of_one_dockerfile_and_one_context_have_a_digest_each() -> No
 def test_how_a_context_was_prepared_is_no_matter_where_the_context_is_the_same() -> None:
     preparation = Preparation(command=("fetch",), folder=Path())
     assert digest(replace(RECIPE, image=replace(RECIPE.image, prepare=preparation))) == digest()
+
+
+def test_an_argument_for_another_platform_is_no_matter() -> None:
+    assert digest(of_image(platform_args=((ARM64, pairs({"A": "own"})),))) == digest()
 
 
 def test_bytes_that_are_no_text_do_no_harm() -> None:

@@ -24,10 +24,13 @@ def bases(
     platform: Platform = AMD64,
     build_args: Mapping[str, str] | None = None,
     target: str | None = None,
+    contexts: Mapping[str, str] | None = None,
 ) -> list[str]:
     """The images that a Dockerfile builds on."""
     dockerfile = parse(Source(path=FILE, text=text))
-    found = uses(dockerfile, platform, build_args=build_args or {}, target=target)
+    found = uses(
+        dockerfile, platform, build_args=build_args or {}, target=target, contexts=contexts
+    )
     return [use.written for use in found]
 
 
@@ -37,10 +40,11 @@ def complaints(
     platform: Platform = AMD64,
     build_args: Mapping[str, str] | None = None,
     target: str | None = None,
+    contexts: Mapping[str, str] | None = None,
 ) -> list[str]:
     """What is wrong with a Dockerfile, as the operator reads it."""
     with pytest.raises(RecipeError) as caught:
-        bases(text, platform=platform, build_args=build_args, target=target)
+        bases(text, platform=platform, build_args=build_args, target=target, contexts=contexts)
     return str(caught.value).splitlines()
 
 

@@ -406,3 +406,33 @@ DOCKERFILES = st.lists(
 def test_any_text_is_read_or_refused_with_a_place(text: str, target: str | None) -> None:
     with suppress(RecipeError):
         bases(text, target=target)
+
+
+# --- named contexts -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FROM base", ["debian:12"]),
+        ("FROM base:latest", ["debian:12"]),
+        ("FROM docker.io/library/base AS x\nFROM x", ["debian:12"]),
+        ("ARG B=base\nFROM $B", ["debian:12"]),
+        ("FROM base:1", ["base:1"]),
+        ("FROM other.example.org/base", ["other.example.org/base"]),
+        ("FROM a\nCOPY --from=base / /", ["a", "debian:12"]),
+        ("FROM a\nRUN --mount=from=base,target=/b cat", ["a", "debian:12"]),
+        ("FROM r.example.org/tool:2", ["tool"]),
+    ],
+)
+def test_a_context_stands_for_its_image_under_any_spelling_of_its_name(
+    text: str, expected: list[str]
+) -> None:
+    named = {"base": "debian:12", "r.example.org/tool:2": "tool"}
+    assert bases(text, contexts=named) == expected
+
+
+def test_a_context_called_like_a_stage_is_told() -> None:
+    text = "FROM a AS base\nFROM base"
+    (said,) = complaints(text, contexts={"base": "debian"})
+    assert said.startswith("Dockerfile:1:6: the stage base is called like a context of this image")

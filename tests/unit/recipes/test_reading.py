@@ -116,6 +116,36 @@ def test_an_image_may_build_on_another_of_its_name_from_elsewhere(folder: Folder
     assert folder.read()["debian"].parents_for(AMD64) == ()
 
 
+def test_an_image_is_a_parent_under_its_aliases_and_through_contexts(folder: Folder) -> None:
+    folder.image("orthanc", "FROM scratch")
+    folder.images[-1] = replace(folder.images[-1], aliases=("derekmerck/orthanc",))
+    folder.image("a", "FROM derekmerck/orthanc:latest-$TARGETARCH")
+    folder.image("b", "FROM core\nCOPY --from=elsewhere / /")
+    named = pairs({"core": "orthanc", "elsewhere": "debian:12"})
+    folder.images[-1] = replace(folder.images[-1], contexts=named)
+    recipes = folder.read()
+    assert [recipes[name].parents_for(AMD64) for name in "ab"] == [("orthanc",), ("orthanc",)]
+    assert [base.written for base in recipes["b"].bases_for(AMD64)] == ["orthanc", "debian:12"]
+
+
+def test_a_contexts_name_is_pinned_and_where_nobody_pins_it_is_still_replaced() -> None:
+    made = recipe("FROM core AS x\nFROM debian\nCOPY --from=core / /\nCOPY --from=x / /")
+    made = replace(made, image=replace(made.image, contexts=(("core", "orthanc:1"),)))
+    expected = "FROM {0} AS x\nFROM debian\nCOPY --from={0} / /\nCOPY --from=x / /"
+    assert pin(made, AMD64, {}) == expected.format("orthanc:1")
+    assert pin(made, AMD64, {"orthanc:1": "o@sha256:1"}) == expected.format("o@sha256:1")
+    assert pin(made, AMD64, {"core": "wrong"}) == expected.format("orthanc:1")
+
+
+def test_a_build_argument_of_a_platforms_own_decides_what_is_built_on(folder: Folder) -> None:
+    folder.image("a", "ARG DOCKER_ARCH=none\nFROM base-$DOCKER_ARCH", build_args={"B": "1"})
+    own = ((AMD64, pairs({"DOCKER_ARCH": "amd64"})), (ARMV7, pairs({"DOCKER_ARCH": "arm32v7"})))
+    folder.images[-1] = replace(folder.images[-1], platform_args=own)
+    made = folder.read(AMD64, ARM64, ARMV7)["a"]
+    written = [made.bases_for(platform)[0].written for platform in made.platforms]
+    assert written == ["base-amd64", "base-none", "base-arm32v7"]
+
+
 # --- one Dockerfile, several images -------------------------------------------------------
 
 CORE = """\

@@ -18,7 +18,6 @@ from fleet.references import Reference
 from fleet.registry import (
     assemble,
     check,
-    disagreements,
     overclaims,
     replace_members,
     unlabelled,
@@ -277,13 +276,6 @@ def test_inputs_are_digests_and_each_platform_has_its_own() -> None:
         "linux/arm/v7 and linux/arm64 say that they have the same inputs",
     )
     assert "is no digest: 'x'" in unlabelled(labelled(*good[:2], {LABEL_INPUTS: "x"}))[0]
-
-
-def test_members_of_several_revisions_are_named_and_silent_ones_agree() -> None:
-    assert disagreements(labelled({REVISION: "a"}, {}, {REVISION: "a"})) == ()
-    assert disagreements(labelled({REVISION: "a"}, {REVISION: "b"}, {REVISION: "a"})) == (
-        "the members are of more than one revision: a (linux/amd64, linux/arm64); b (linux/arm/v7)",
-    )
 
 
 def test_what_an_index_claims_of_its_source_its_members_must_not_deny() -> None:

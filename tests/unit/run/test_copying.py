@@ -11,7 +11,7 @@ import pytest
 
 from fleet.errors import IndexNotWhole, Interrupted, RegistryNonsense, UsageError
 from fleet.events import Event, Notice
-from fleet.models import Transfer
+from fleet.models import RegistrySpec, Transfer
 from fleet.platforms import Platform
 from fleet.references import Reference
 from fleet.registry import Registry
@@ -364,6 +364,25 @@ def test_what_is_to_stop_stops_within_a_blob(near: StandIn, far: StandIn) -> Non
 
 
 # --- targets that cannot be ---------------------------------------------------------------
+
+
+def test_a_tag_in_a_mirrored_registry_is_read_from_the_registry_itself(
+    near: StandIn, far: StandIn
+) -> None:
+    """The mirror may show yesterday's index, and a tag would bring it back."""
+    hold_index(far, [AMD64])
+    made = hold_index(near)
+    registry = client_of_all({HOST: near, FAR: far}, mirrors={HOST: RegistrySpec(address=FAR)})
+    (done,) = copied(near, far, SOURCE.tagged("1.2"), registry=registry)
+    assert done.digest == made.digest
+    assert far.seen == []
+
+
+def test_a_digest_needs_a_tag_to_go_to(near: StandIn, far: StandIn) -> None:
+    how = Patience(policy=QUICK, stop=threading.Event(), emit=lambda _: None)
+    registry = client_of_all({HOST: near, FAR: far})
+    with pytest.raises(UsageError, match="needs a tag"):
+        copy(SOURCE.pinned(sha(b"")), [TARGET.tagless], registry=registry, how=how)
 
 
 def test_a_target_without_a_tag_takes_that_of_the_source(near: StandIn, far: StandIn) -> None:

@@ -56,6 +56,19 @@ def test_an_image_says_what_it_is_where_it_comes_from_and_what_made_it() -> None
     }
 
 
+def test_the_inventorys_labels_go_before_gits_and_never_before_fleets_own() -> None:
+    planned_ = planned("hello")
+    said = {"vendor": "me", f"{OCI}source": "mine", f"{OCI}created": "never", LABEL_INPUTS: "no"}
+    image = replace(planned_.recipe.image, labels=pairs(said))
+    planned_ = replace(planned_, recipe=replace(planned_.recipe, image=image))
+    told = dict(labels(planned_, inputs=INPUTS, version="1", emulated=False, provenance=FROM_GIT))
+    assert told["vendor"] == "me"
+    assert told[f"{OCI}source"] == "mine"
+    assert told[f"{OCI}revision"] == "4bca1"
+    assert told[f"{OCI}created"] == "2023-11-14T22:13:20Z"
+    assert told[LABEL_INPUTS] == INPUTS.digest
+
+
 def test_an_image_does_not_claim_what_is_not_known() -> None:
     told = dict(
         labels(
