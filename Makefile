@@ -7,7 +7,7 @@ PY := .venv/bin/python
 # demo-down: a second demo finds in the registry what the first one built.
 DEMO_ENV := XDG_STATE_HOME=$(CURDIR)/.demo
 
-.PHONY: help setup demo demo-down test test-unit lint format lock clean
+.PHONY: help setup demo demo-down test test-unit faults lint format lock clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ test: setup  ## every test, the lab's real machines included
 
 test-unit: setup  ## the tests that touch no socket: seconds
 	@$(PY) -m pytest -q tests/unit
+
+faults: setup  ## every fault in every step, on the lab; the table goes into docs/reliability.md
+	@$(PY) -m tests.faults --write
 
 lint: setup  ## ruff, mypy --strict, and the table of imports
 	@$(PY) -m ruff check .

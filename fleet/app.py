@@ -11,9 +11,9 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
@@ -36,12 +36,14 @@ from fleet.events import (
     RunStarted,
     to_json,
 )
-from fleet.hosts import connect, probe_all
+from fleet.hosts import connect
+from fleet.hosts import probe as probe_host
 from fleet.hosts.protocol import Host
 from fleet.models import (
     Check,
     ErrorInfo,
     Held,
+    HostFacts,
     HostReport,
     HostSpec,
     IndexOutcome,
@@ -68,6 +70,7 @@ from fleet.record import (
 )
 from fleet.record.contexts import ContextMemory
 from fleet.record.metadata import write_metadata
+from fleet.record.past import PastRun, latest_run, past_run
 from fleet.record.tables import (
     checks_text,
     hosts_text,
@@ -80,6 +83,7 @@ from fleet.record.tee import Reader
 from fleet.references import Reference, check_tag
 from fleet.registry import CredentialStore, EmbeddedRegistry, Registry
 from fleet.run import copying
+from fleet.run.cancel import cancel_builds
 from fleet.run.examine import (
     examine,
     examine_controller,
@@ -91,9 +95,10 @@ from fleet.run.examine import (
 )
 from fleet.run.execute import execute
 from fleet.run.job import Shop
-from fleet.run.lock import run_lock
+from fleet.run.lock import end_holder, lock_name, run_lock
 from fleet.run.machine import Address, Machine
 from fleet.run.prepare import prepare
+from fleet.run.probing import probe_patiently
 from fleet.run.provenance import Provenance, moment_of
 from fleet.run.resolve import resolve
 from fleet.run.retry import Policy, retry
@@ -107,6 +112,7 @@ __all__ = [
     "Progress",
     "Request",
     "build",
+    "cancel",
     "checks_text",
     "doctor",
     "embedded_registry",
@@ -119,7 +125,9 @@ __all__ = [
     "plan_text",
     "probe",
     "promote",
+    "prune",
     "reader",
+    "resume",
     "stitch",
     "tag",
     "teller",
@@ -154,8 +162,10 @@ class Request:
     push: bool = True
     metadata_file: Path | None = None
     pin: bool = True
-    retries: int = 3
+    retries: int = 5
     wait: float = 0.0
+    allow_partial: bool = False
+    resumed: bool = False  # even what is to be built anew is collected where it is under way
     command: tuple[str, ...] = ()
 
     @classmethod
@@ -184,6 +194,31 @@ class Request:
             build_args=tuple(_build_arg(text) for text in build_args),
             **rest,
         )
+
+    @classmethod
+    def again(cls, past: PastRun) -> Request:
+        """The request of a run that goes on: what it has built, from then on, is not repeated."""
+        known = {field.name for field in fields(cls)}
+        told = {name: _frozen(value) for name, value in past.request.items() if name in known}
+        chosen = dict(past.request.get("selection") or {})
+        selection = Selection(**{name: _frozen(value) for name, value in chosen.items()})
+        if selection.force:
+            # What was built since then is done; what was not is as old as it was.
+            selection = replace(selection, force=False, oldest=past.started)
+        platforms = tuple(map(Platform.parse, chosen.get("platforms", ())))
+        if told.get("metadata_file") is not None:
+            told["metadata_file"] = Path(told["metadata_file"])
+        return replace(
+            cls(**{**told, "inventory": past.inventory}),
+            selection=replace(selection, platforms=platforms),
+            resumed=True,
+            wait=0.0,
+        )
+
+
+def _frozen(value: Any) -> Any:
+    """What the record keeps as a list, as the tuple that it was."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 class Progress(StrEnum):
@@ -302,9 +337,11 @@ def _recorded(request: Request, readers: Sequence[Reader]) -> Iterator[_Record]:
             RunStarted(
                 run=folder.run,
                 version=__version__,
-                inventory=request.inventory,
+                # From whatever folder the run is resumed or cancelled.
+                inventory=request.inventory.absolute(),
                 command=request.command,
                 folder=folder.path,
+                request=to_json(request),
             )
         )
         for warning in filter(None, (unlocked, folder.warning)):
@@ -319,6 +356,93 @@ def _recorded(request: Request, readers: Sequence[Reader]) -> Iterator[_Record]:
         finally:
             spent = time.monotonic() - began
             emit(RunFinished(run=folder.run, exit_code=int(record.code), seconds=spent))
+
+
+def resume(
+    run: str | None, inventory_file: Path, readers: Sequence[Reader], *, command: tuple[str, ...]
+) -> ExitCode:
+    """Go on with a run, by default the latest of an inventory: collect, follow, do the rest.
+
+    Without a record, as on another controller, everything that the inventory asks
+    for is looked at; builds that are found on its hosts are collected all the same.
+    """
+    past = past_run(run) if run is not None else latest_run(inventory_file)
+    request = Request.again(past) if past else Request(inventory=inventory_file, resumed=True)
+    return build(replace(request, command=command), readers)
+
+
+def cancel(run: str, readers: Sequence[Reader]) -> ExitCode:
+    """End what a run has begun on its hosts, and the run itself where it goes on here.
+
+    Raises UsageError where there is no record of it.
+    """
+    past = past_run(run)
+    emit = Tee(*readers)
+    try:
+        if end_holder(state_home() / "locks", past.inventory, run=run):
+            past = past_run(run)
+            emit(Notice(message=f"the run {run} is stopped"))
+        if not past.begun:
+            emit(Notice(message=f"the run {run} has nothing under way on any host"))
+            return ExitCode.OK
+        fleet = load(Request(inventory=past.inventory))
+        left = cancel_builds(past.begun, reopen=Reopened(fleet), emit=emit)
+        return ExitCode.UNREACHABLE if left else ExitCode.OK
+    finally:
+        emit.close()
+
+
+def prune(request: Request, *, older: str) -> tuple[list[str], ExitCode]:
+    """Remove what fleet has left on the hosts of an inventory; what came of it, a line each.
+
+    What was used within the time that ``older`` names stays. Raises UsageError.
+    """
+    age = parse_duration(older)
+    fleet = load(request)
+    lines, code = [], ExitCode.OK
+    reopen = Reopened(fleet)
+    for spec in inventory.select_hosts(fleet, request.selection.limit):
+        try:
+            with reopen(spec.name) as engine:
+                pruned = engine.prune(age)
+                free = engine.free()
+        except FleetError as error:
+            lines.append(error.message)
+            code = ExitCode.UNREACHABLE
+            continue
+        lines.append(
+            f"{spec.name}: {len(pruned.orders)} builds and {pruned.contexts} contexts removed,"
+            f" {max(0, pruned.freed) / 1e6:.0f} MB of fleet's folder; {free / 1e9:.1f} GB free"
+        )
+    return lines, code
+
+
+class Reopened:
+    """Makes new connections to the hosts of an inventory, each for one use.
+
+    ``facts`` holds what is known of hosts already; the others are probed.
+    """
+
+    def __init__(self, fleet: Inventory, facts: Mapping[str, HostFacts] | None = None) -> None:
+        self._fleet = fleet
+        self._facts = facts or {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[Engine]:
+        """A connection to a host by name. Raises FleetError."""
+        spec = next((spec for spec in self._fleet.hosts if spec.name == name), None)
+        if spec is None:
+            raise UsageError(f"{name} is no host of {self._fleet.path} any more")
+        host = connect(spec, ssh_config=self._fleet.ssh_config)
+        try:
+            facts = self._facts.get(name) or probe_host(host, platforms=())
+            engine = Engine(host, facts, write_tar=recipes.write_tar)
+            try:
+                yield engine
+            finally:
+                engine.close()
+        finally:
+            host.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,7 +487,7 @@ def probe(request: Request) -> tuple[HostReport, ...]:
     fleet = load(request)
     hosts = inventory.select_hosts(fleet, request.selection.limit)
     with ExitStack() as stack:
-        return _probe(fleet, hosts, stack, _unheard)[0]
+        return _probe(fleet, hosts, stack, _unheard, policy=Policy(attempts=1))[0]
 
 
 def doctor(request: Request) -> tuple[Check, ...]:
@@ -492,7 +616,9 @@ def exit_code(result: RunResult) -> ExitCode:
     """What the process ends with, given what became of a run."""
     if any(outcome.status is Status.CANCELLED for outcome in result.outcomes):
         return ExitCode.INTERRUPTED
-    return ExitCode.OK if result.ok else ExitCode.FAILED
+    if result.ok:
+        return ExitCode.OK
+    return ExitCode.PARTIAL if result.in_part else ExitCode.FAILED
 
 
 def unreached(reports: Sequence[HostReport]) -> ExitCode:
@@ -694,7 +820,9 @@ class Workshop:
     def probe(self) -> tuple[HostReport, ...]:
         """Probe the hosts that the command line does not exclude."""
         hosts = inventory.select_hosts(self.inventory, self.request.selection.limit)
-        reports, self._hosts = _probe(self.inventory, hosts, self._stack, self._emit)
+        reports, self._hosts = _probe(
+            self.inventory, hosts, self._stack, self._emit, policy=self._policy, stop=self._stop
+        )
         return reports
 
     def resolve(self, recipes_: Sequence[Recipe], reports: Sequence[HostReport]) -> Held:
@@ -731,6 +859,11 @@ class Workshop:
             shop=self._shop(),
             machines=self.machines(reports),
             log_path=folder.log,
+            run=folder.run,
+            reopen=Reopened(
+                self.inventory,
+                {report.spec.name: report.facts for report in reports if report.facts},
+            ),
         )
         return RunResult(run=folder.run, outcomes=outcomes, indexes=indexes)
 
@@ -765,6 +898,9 @@ class Workshop:
             push=self.request.push,
             signer=Signer(command=sign, memory=state_home() / "signed") if sign else None,
             collect=not self.request.selection.force,
+            resumed=self.request.resumed,
+            limits=self.inventory.limits,
+            allow_partial=self.request.allow_partial,
         )
 
     def repositories(self) -> dict[str, Reference]:
@@ -804,7 +940,8 @@ class Workshop:
             if report.facts is None:
                 continue
             host = self._hosts[report.spec.name]
-            engine = Engine(host, report.facts, write_tar=recipes.write_tar)
+            owner = f"{platform.node()}-{lock_name(self.inventory.path)}"
+            engine = Engine(host, report.facts, write_tar=recipes.write_tar, owner=owner)
             self._stack.callback(engine.close)
             machines[report.spec.name] = Machine(
                 report=report, host=host, engine=engine, tunnelled=self._tunnelled()
@@ -837,16 +974,27 @@ class Workshop:
 
 
 def _probe(
-    fleet: Inventory, specs: Sequence[HostSpec], stack: ExitStack, emit: Emit
+    fleet: Inventory,
+    specs: Sequence[HostSpec],
+    stack: ExitStack,
+    emit: Emit,
+    *,
+    policy: Policy,
+    stop: threading.Event | None = None,
 ) -> tuple[tuple[HostReport, ...], dict[str, Host]]:
     hosts = {}
     for spec in specs:
         host = connect(spec, ssh_config=fleet.ssh_config)
         stack.callback(host.close)
         hosts[spec.name] = host
-    reports = probe_all(
-        [(host.spec, host) for host in hosts.values()],
+    reports = probe_patiently(
+        tuple(hosts.values()),
         platforms=sorted({*CANDIDATES, *(fleet.platforms or ())}),
+        policy=policy,
+        stop=stop or threading.Event(),
         on_report=lambda report: emit(HostProbed(report=report)),
+        before_wait=lambda error, wait: emit(
+            Notice(message=f"{error.message}; asked again in {wait:.0f} s")
+        ),
     )
     return reports, hosts

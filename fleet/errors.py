@@ -20,6 +20,7 @@
     │   ├── AuthenticationFailed    3   no key was taken
     │   ├── CommandFailed           1   a command ended with a status other than 0
     │   ├── CommandTimedOut      T  1   a command did not end by its deadline
+    │   ├── HostStayedAway          3   it was waited for, and did not come back
     │   └── EngineError             1   Docker on a host
     │       ├── EngineMissing       3   no docker command
     │       ├── EngineDown          3   the daemon does not answer
@@ -27,7 +28,12 @@
     │       ├── EnginePermission    3   this user may not use it
     │       ├── BuilderMissing      3   no way to use BuildKit
     │       ├── BuildFailed         1   the build ended with a status other than 0
+    │       │   ├── MirrorTrouble T 1   ... since a download within a RUN step broke off
+    │       │   ├── OutOfMemory     1   ... since the kernel ended it for want of memory
+    │       │   └── BuildTimedOut   1   fleet ended it on its host: too long, or silent too long
+    │       ├── BuildCancelled      1   somebody cancelled the build
     │       ├── BuildLost        T  1   a detached build vanished (the host was rebooted)
+    │       ├── DiskFull            1   no space left on the host, or less than `min_free`
     │       ├── SmokeFailed         1   the image is not what it says, or does not run
     │       ├── PullFailed       ?  1   the engine could not pull; transient as the cause is
     │       └── PushFailed       ?  1   the engine could not push; transient as the cause is
@@ -219,6 +225,12 @@ class CommandTimedOut(HostError):
     transient = True
 
 
+class HostStayedAway(HostError):
+    """A host that was lost did not come back while it was waited for (``host_wait``)."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
 # --- engines ------------------------------------------------------------------------------
 
 
@@ -259,16 +271,46 @@ class BuilderMissing(EngineError):
 class BuildFailed(EngineError):
     """A build ended with a status other than 0."""
 
-    def __init__(self, host: str, status: int, tail: Sequence[str]) -> None:
-        super().__init__(host, f"the build ended with status {status}")
+    def __init__(
+        self,
+        host: str,
+        status: int,
+        tail: Sequence[str],
+        *,
+        message: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(host, message or f"the build ended with status {status}", hint=hint)
         self.status = status
         self.tail = tuple(tail)
+
+
+class MirrorTrouble(BuildFailed):
+    """A build failed since a package mirror or a download within a RUN step did."""
+
+    transient = True
+
+
+class OutOfMemory(BuildFailed):
+    """A build failed since the kernel ended a process of it for want of memory."""
+
+
+class BuildTimedOut(BuildFailed):
+    """A build took longer than it may, or was silent for longer; it was ended on its host."""
+
+
+class BuildCancelled(EngineError):
+    """Somebody cancelled the build."""
 
 
 class BuildLost(EngineError):
     """A detached build is gone without an exit status: its host went down."""
 
     transient = True
+
+
+class DiskFull(EngineError):
+    """There is no space left on the host, or less than a build shall find."""
 
 
 class SmokeFailed(EngineError):

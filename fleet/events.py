@@ -58,6 +58,7 @@ class RunStarted(Event):
     inventory: Path
     command: tuple[str, ...]
     folder: Path  # of the record
+    request: Mapping[str, Any] = field(default_factory=dict)  # as JSON: what it was asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,23 @@ class HostLost(Event):
 
     host: str
     error: ErrorInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostAway(Event):
+    """A host failed in a way that may pass: it is waited for, up to ``wait`` seconds."""
+
+    host: str
+    error: ErrorInfo
+    wait: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostBack(Event):
+    """A host that was away answers again, and takes jobs."""
+
+    host: str
+    seconds: float  # since it was found to be away
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +185,13 @@ class StepFinished(JobEvent):
     seconds: float
     ok: bool
     detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOrdered(JobEvent):
+    """A build is started on the host, or found there; ``key`` is the digest of its inputs."""
+
+    key: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ LABEL_INPUTS = "io.xarch-fleet.inputs"
 LABEL_PARTS = "io.xarch-fleet.inputs.parts"  # the text that the former is the digest of
 LABEL_EMULATED = "io.xarch-fleet.emulated"
 LABEL_VERSION = "io.xarch-fleet.version"
+LABEL_PARTIAL = "io.xarch-fleet.partial"  # of an index: the platforms that a run could not renew
 LABEL_HOST = "io.xarch-fleet.host"
 
 Pairs = tuple[tuple[str, str], ...]  # a frozen mapping, sorted by key
@@ -132,6 +133,8 @@ class ImageSpec:
     target: str | None = None
     platforms: tuple[Platform, ...] | None = None  # None: the inventory's, else the hosts' own
     smoke: tuple[str, ...] | None = None  # a command that must exit 0 in the image
+    attempts: int | None = None  # how often a step is tried; None: as --retries says
+    allow_partial: bool = False  # publish the platforms that are whole where others failed
     version: str | None = None  # what `{version}` in a tag stands for, and a label says
     attestations: tuple[Attestation, ...] = ()  # that the engine is to make, where it can
     tags: tuple[str, ...] = ()  # filled in; the first is where the registry is asked
@@ -153,6 +156,16 @@ class ImageSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a run bears before it gives up. Times in seconds, sizes in bytes; 0 is no limit."""
+
+    build: float = 6 * 3600.0  # for one build, from its start on its host
+    silence: float = 30 * 60.0  # for a build that prints nothing
+    host_wait: float = 5 * 60.0  # for a host that was lost and that no other stands in for
+    min_free: int = 1_000_000_000  # disk that a build finds on its host
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inventory:
     """One file: what is built, where, and where it goes. Hosts and images in file order.
 
@@ -168,6 +181,7 @@ class Inventory:
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     platforms: tuple[Platform, ...] | None = None
     ssh_config: Path | None = None  # instead of ~/.ssh/config
+    limits: Limits = Limits()
     sign: tuple[str, ...] | None = None  # a command that signs a published index
     record_host: bool = False
     mirrors: tuple[tuple[str, RegistrySpec], ...] = ()  # by the registry that each stands for
@@ -572,6 +586,18 @@ class Step(StrEnum):
     VERIFY = "verify"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A build that was begun on a host; ``key`` is its name there."""
+
+    job: JobId
+    host: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.job} on {self.host}"
+
+
 class Status(StrEnum):
     """How a job ended."""
 
@@ -622,6 +648,7 @@ class IndexOutcome:
     plan: IndexPlan
     published: tuple[PublishedIndex, ...] = ()  # one per tag
     unchanged: bool = False  # it stood already, byte for byte
+    lacking: tuple[Platform, ...] = ()  # that the run could not renew: a partial publication
     signed: bool = False  # by this run
     error: ErrorInfo | None = None
     reason: str = ""
@@ -661,6 +688,14 @@ class RunResult:
     def ok(self) -> bool:
         """Whether everything that was asked for is published."""
         return all(o.good for o in self.outcomes) and not any(i.error for i in self.indexes)
+
+    @property
+    def in_part(self) -> bool:
+        """Whether what is missing is missing as was allowed: every index stands, some in part."""
+        covered = {i.plan.image: i.lacking for i in self.indexes if i.error is None}
+        return not any(i.error for i in self.indexes) and all(
+            o.good or o.id.platform in covered.get(o.id.image, ()) for o in self.outcomes
+        )
 
 
 def topological(ids: Iterable[JobId], parents: Mapping[JobId, tuple[JobId, ...]]) -> list[JobId]:

@@ -44,7 +44,8 @@ app = typer.Typer(
     help="Build multi-architecture container images natively, on real machines of each"
     " architecture, over SSH, and publish them under one tag.",
     epilog="Exit codes: 0 published or nothing to do, 1 a job or an index failed, 2 usage or"
-    " inventory, 3 no host or registry reached, 75 another run is at work, 130 interrupted.",
+    " inventory, 3 no host or registry reached, 4 published in part, as asked, 75 another run is at"
+    " work, 130 interrupted.",
 )
 registry_app = typer.Typer(no_args_is_help=True, help="The registry that fleet runs itself.")
 app.add_typer(registry_app, name="registry")
@@ -89,7 +90,14 @@ def build(
         ),
     ] = None,
     pin: PinOption = True,
-    retries: RetriesOption = 3,
+    retries: RetriesOption = 5,
+    allow_partial: Annotated[
+        bool,
+        typer.Option(
+            "--allow-partial",
+            help="Publish the platforms that are whole where others failed, and exit 4.",
+        ),
+    ] = False,
     wait: WaitOption = False,
     progress: ProgressOption = ProgressChoice.auto,
     dry_run: Annotated[
@@ -119,6 +127,7 @@ def build(
         metadata_file=metadata_file,
         pin=pin,
         retries=retries,
+        allow_partial=allow_partial,
         wait=-1.0 if wait else 0.0,
         command=tuple(sys.argv),
     )
@@ -141,7 +150,7 @@ def stitch(
     inventory: InventoryOption = DEFAULT_INVENTORY,
     tag: TagOption = None,
     registry: RegistryOption = None,
-    retries: RetriesOption = 3,
+    retries: RetriesOption = 5,
     wait: WaitOption = False,
     progress: ProgressOption = ProgressChoice.auto,
 ) -> None:
@@ -158,6 +167,49 @@ def stitch(
         command=tuple(sys.argv),
     )
     raise typer.Exit(int(fleet.stitch(request, _readers(progress))))
+
+
+@app.command()
+def resume(
+    run: Annotated[
+        str | None, typer.Argument(help="A run; by default the latest of the inventory.")
+    ] = None,
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    progress: ProgressOption = ProgressChoice.auto,
+) -> None:
+    """Go on with a run that was interrupted: collect what was built, follow what is being built."""
+    from fleet import app as fleet
+
+    code = fleet.resume(run, inventory, _readers(progress), command=tuple(sys.argv))
+    raise typer.Exit(int(code))
+
+
+@app.command()
+def cancel(
+    run: Annotated[str, typer.Argument(help="A run, as `run NAME` at its start names it.")],
+) -> None:
+    """Stop a run, and end every build that it has begun and that goes on on a host."""
+    from fleet import app as fleet
+
+    raise typer.Exit(int(fleet.cancel(run, fleet.reader(fleet.Progress.STEPS, sys.stdout))))
+
+
+@app.command()
+def prune(
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    limit: LimitOption = None,
+    older: Annotated[
+        str, typer.Option("--older", help="What was not used for so long.", metavar="DURATION")
+    ] = "7d",
+) -> None:
+    """Remove what fleet has left on the hosts: old builds with their images, old contexts."""
+    from fleet import app as fleet
+
+    request = fleet.Request.of(inventory=inventory, limit=limit or ())
+    lines, code = fleet.prune(request, older=older)
+    for line in lines:
+        print(line)
+    raise typer.Exit(int(code))
 
 
 @app.command()

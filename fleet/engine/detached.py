@@ -33,6 +33,8 @@ class State(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     CANCELLED = "cancelled"
+    TIMED_OUT = "timed-out"  # it was ended: it took too long
+    SILENT = "silent"  # it was ended: it said nothing for too long
     LOST = "lost"  # it ended without an exit status: the host went down
     REPLACED = "replaced"  # somebody started it anew while it was followed
 
@@ -43,7 +45,8 @@ class Execution:
 
     ``id`` is new with every start; ``status`` is its exit status once it has
     finished; ``since`` is the host's clock at its start, in seconds since the
-    epoch. ``fresh`` says that this very call has started it.
+    epoch. ``out_of_memory`` says that the kernel has ended processes for want of
+    memory while it ran. ``fresh`` says that this very call has started it.
     """
 
     id: str
@@ -51,6 +54,7 @@ class Execution:
     status: int | None = None
     iid: str = ""  # what the build wrote as its image's id
     since: float | None = None
+    out_of_memory: bool = False
     fresh: bool = False
 
     @classmethod
@@ -62,8 +66,20 @@ class Execution:
             status=int(answer["status"]) if answer["status"] else None,
             iid=answer["iid"],
             since=float(answer["since"]) if answer["since"] else None,
+            out_of_memory=answer.get("oom") == "1",
             fresh=answer.get("fresh") == "1",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """What was removed: the ``order.json`` of builds, a number of contexts, bytes that are free
+    now and were not before (negative where somebody else has written meanwhile).
+    """
+
+    orders: tuple[str, ...]
+    contexts: int
+    freed: int
 
 
 class DetachedBuilds:
@@ -138,6 +154,21 @@ class DetachedBuilds:
         """Every build on the host: its name, the ``order.json`` it was started with, its state."""
         paragraphs = [fields(part) for part in self._ask("list").split("\n\n") if part]
         return tuple((p["name"], p["order"], Execution.read(p)) for p in paragraphs)
+
+    def prune(self, age: float) -> Pruned:
+        """Remove builds that ended, and contexts last used, more than ``age`` seconds ago."""
+        # A board with an SD card takes its time over a large folder.
+        lines = self._ask("prune", str(max(0, round(age / 60))), timeout=600).splitlines()
+        told = fields("\n".join(lines))
+        return Pruned(
+            orders=tuple(line.removeprefix("order=") for line in lines if line[:6] == "order="),
+            contexts=int(told["contexts"]),
+            freed=int(told["bytes"]),
+        )
+
+    def free(self, folder: str) -> int:
+        """The bytes that are free where a folder is, or would be."""
+        return int(fields(self._ask("free", folder))["bytes"])
 
     def _ask(self, verb: str, *arguments: str, timeout: float = 60.0) -> str:
         return self._script.run(verb, *arguments, timeout=timeout).decode(errors="replace")

@@ -5,20 +5,24 @@ from __future__ import annotations
 import io
 import json
 import secrets
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from fleet.engine.detached import DetachedBuilds, Execution, State
+from fleet.engine.detached import DetachedBuilds, Execution, Pruned, State
+from fleet.engine.diagnosis import SHOWN, diagnose, disk_full, full
 from fleet.engine.logs import LogCursor, OnLine
-from fleet.engine.orders import BuildOrder, BuiltImage, RemoteBuild, hex_of
+from fleet.engine.orders import BuildOrder, BuiltImage, RemoteBuild, hex_of, tag_of
 from fleet.engine.script import HostScript, fields
 from fleet.errors import (
-    BuildFailed,
+    BuildCancelled,
     BuildLost,
+    BuildTimedOut,
     CommandFailed,
+    EngineDown,
     EngineError,
     FleetError,
     HostError,
@@ -38,6 +42,8 @@ WriteTar = Callable[[Context, BinaryIO], None]
 SMOKE_SECONDS = 300.0
 _STALLED = 60.0  # seconds that a host may take to accept the next bytes of a context
 _PIECE = 32768
+_KEPT = 14 * 86400.0  # seconds for which what nobody uses stays on a host
+_JUDGED = 400  # of a log's last lines, when a build has failed
 
 
 class Engine:
@@ -45,17 +51,24 @@ class Engine:
 
     Every method raises what ``Host.run`` raises (ConnectionLost above all), and
     EngineDown, EngineGone or EnginePermission where the daemon does not answer.
-    ``write_tar`` writes a context as a tar with fixed times.
+    ``write_tar`` writes a context as a tar with fixed times. ``owner`` names whoever
+    can have one run only at a time: what a dead run of the same owner has left in the
+    middle of a smoke test is removed.
     """
 
-    def __init__(self, host: Host, facts: HostFacts, *, write_tar: WriteTar) -> None:
+    def __init__(
+        self, host: Host, facts: HostFacts, *, write_tar: WriteTar, owner: str | None = None
+    ) -> None:
         self._host = host
         self._facts = facts
         self._write_tar = write_tar
         self._state = _state_folder(host, facts)
         self._script = HostScript(host, self._state)
         self._detached = DetachedBuilds(host, self._script)
+        self._owner = owner or secrets.token_hex(8)
         self._cursors: dict[str, LogCursor] = {}
+        self._heard: dict[str, LogCursor] = {}  # the ends of builds that ended well
+        self._untidy = threading.Lock()  # taken by the first one, for good
         self._passing: set[str] = set()  # names that are good only while the tunnel is open
 
     @cached_property
@@ -68,7 +81,7 @@ class Engine:
     def _trials(self) -> Trials:
         from fleet.engine.smoke import Trials
 
-        return Trials(self._api, owner=secrets.token_hex(8))
+        return Trials(self._api, owner=self._owner)
 
     # --- before a build -------------------------------------------------------------------
 
@@ -84,7 +97,7 @@ class Engine:
             self._send(context, stream)
             status = stream.wait(_STALLED)
             if status != 0:
-                raise CommandFailed(self._host.name, ["receive"], status, stream.stderr())
+                raise self._refused(status, stream)
         finally:
             stream.close()
         # A tar that was cut off looks complete to the host: only now is it known to be.
@@ -99,15 +112,19 @@ class Engine:
         except HostError:
             # A host that cannot write its files stops reading: then what it says counts.
             if stream.stderr().strip():
-                raise CommandFailed(
-                    self._host.name, ["receive"], stream.wait(_STALLED), stream.stderr()
-                ) from None
+                raise self._refused(stream.wait(_STALLED), stream) from None
             raise
+
+    def _refused(self, status: int, stream: Stream) -> HostError:
+        said = stream.stderr()
+        if full(said):
+            return disk_full(self._host.name, said)
+        return CommandFailed(self._host.name, ["receive"], status, said)
 
     def pull(
         self, reference: Reference, platform: Platform, credentials: Credentials | None
     ) -> None:
-        """Have a base image on the host, by digest. Raises PullFailed."""
+        """Have a base image on the host, by digest. Raises PullFailed, DiskFull."""
         from fleet.engine import images
 
         images.pull(self._api, reference, platform, credentials)
@@ -135,32 +152,44 @@ class Engine:
         following is ended and started afresh.
 
         The context must be there (``sync``) and the bases (``pull``). Raises
-        BuildFailed with the last lines of the log, BuildLost where the host went
-        down or another controller started it anew, EngineError where somebody
-        cancelled it.
+        BuildFailed with the last lines of the log, or that child of it which its
+        cause has (``diagnosis``); DiskFull; BuildLost where the host went down or
+        another controller started it anew; BuildCancelled.
         """
         if cursor is None:
             cursor = self._cursors.setdefault(order.key, LogCursor())
-        files = order.files(self._facts.engine, self._state)
+        files = order.files(self._facts.engine, self._state, self._host.spec.slots)
+        # One that ended well in these very hands is as good as new.
+        attach = attach or order.key in self._heard
         begun = self._detached.start(order.name, files, attach=attach, seen=cursor.execution)
         if begun.id != cursor.execution:
-            cursor.execution, cursor.offset = begun.id, 0
+            # A job that comes back to a build that it has heard to its end hears no line again.
+            heard = self._heard.get(order.key)
+            known = heard is not None and heard.execution == begun.id
+            cursor.execution, cursor.offset = begun.id, heard.offset if heard and known else 0
         state = self._detached.follow(order.name, cursor, on_line)
         ended = self._detached.status(order.name)
         if ended.id != begun.id:
             state = State.REPLACED
-        tail = self._detached.tail(order.name) if ended.status else ()
+        told = ended.status or state in (State.TIMED_OUT, State.SILENT)
+        log = self._detached.tail(order.name, _JUDGED) if told else ()
+        if ended.status == 0 and state is State.FINISHED:
+            self._heard[order.key] = LogCursor(execution=begun.id, offset=cursor.offset)
         # From here on its end is told; to hear it once more is to start over.
         self._cursors.pop(order.key, None)
         cursor.execution, cursor.offset = "", 0
-        return self._collect(order, state, ended, tail)
+        return self._collect(order, state, ended, log)
 
     def _collect(
-        self, order: BuildOrder, state: State, ended: Execution, tail: tuple[str, ...]
+        self, order: BuildOrder, state: State, ended: Execution, log: tuple[str, ...]
     ) -> BuiltImage:
         host = self._host.name
         if state is State.CANCELLED:
-            raise EngineError(host, f"the build of {order.job} was cancelled")
+            raise BuildCancelled(host, f"the build of {order.job} was cancelled")
+        if state is State.TIMED_OUT:
+            raise self._late(f"it took longer than {order.longest:.0f} s", log)
+        if state is State.SILENT:
+            raise self._late(f"it printed nothing for {order.silence:.0f} s", log)
         if state is State.REPLACED:
             raise BuildLost(host, f"somebody else started the build of {order.job} anew")
         if state is not State.FINISHED or ended.status is None:
@@ -169,10 +198,19 @@ class Engine:
                 f"the build of {order.job} is gone: the host went down, or its runner was ended",
             )
         if ended.status != 0:
-            raise BuildFailed(host, ended.status, tail)
+            raise diagnose(host, ended.status, log, out_of_memory=ended.out_of_memory)
         if not ended.iid:
             raise EngineError(host, f"the build of {order.job} ended well but named no image")
         return BuiltImage(id=ended.iid, key=order.key, tag=order.tag)
+
+    def _late(self, why: str, log: tuple[str, ...]) -> BuildTimedOut:
+        return BuildTimedOut(
+            self._host.name,
+            -1,
+            log[-SHOWN:],
+            message=f"the build was ended: {why}",
+            hint="the inventory sets how long: `limits: {build: 6h, silence: 30m}`",
+        )
 
     def cancel(self, key: str) -> None:
         """End the build of a key with every process of it, and the containers that test it."""
@@ -182,6 +220,40 @@ class Engine:
     def builds(self) -> tuple[RemoteBuild, ...]:
         """The detached builds that are present on the host, in no order."""
         return tuple(_remote(order, execution) for _, order, execution in self._detached.all())
+
+    # --- the host --------------------------------------------------------------------------
+
+    def answer(self) -> None:
+        """See that the host and its daemon answer. Raises what says that they do not."""
+        asked = self._host.run(
+            ["docker", "version", "--format", "{{.Server.Version}}"], timeout=30.0, check=False
+        )
+        if asked.status != 0:
+            said = asked.stderr.decode(errors="replace").strip()
+            raise EngineDown(self._host.name, f"the Docker daemon does not answer: {said}")
+
+    def free(self) -> int:
+        """The bytes that are free where the engine keeps its images, or where fleet does."""
+        folders = (self._facts.engine.root_dir, str(self._state))
+        return min(self._detached.free(folder) for folder in folders)
+
+    def tidy(self) -> None:
+        """Keep fleet's folder bounded: remove what was not used for two weeks, once per engine."""
+        if self._untidy.acquire(blocking=False):
+            self.prune(_KEPT)
+
+    def prune(self, age: float) -> Pruned:
+        """Remove what is left over of builds that ended, and of contexts unused, for so long.
+
+        Their images go with them, and nothing that fleet has not made. ``age`` is in seconds.
+        """
+        pruned = self._detached.prune(age)
+        about = [json.loads(order) for order in pruned.orders]
+        tags = [tag_of(_job(order["job"]), order["key"]) for order in about if "key" in order]
+        if tags:
+            # What a later run has used again by the same name is built again from the cache.
+            self._host.run(["docker", "image", "rm", *tags], timeout=300.0, check=False)
+        return pruned
 
     # --- after a build --------------------------------------------------------------------
 
@@ -297,11 +369,15 @@ def _state_folder(host: Host, facts: HostFacts) -> PurePosixPath:
     return home.joinpath(*rest) if first == "~" else home / host.spec.state
 
 
+def _job(told: Mapping[str, str]) -> JobId:
+    return JobId(image=told["image"], platform=Platform.parse(told["platform"]))
+
+
 def _remote(order: str, execution: Execution) -> RemoteBuild:
     about = json.loads(order)
     return RemoteBuild(
         key=about["key"],
-        job=JobId(image=about["job"]["image"], platform=Platform.parse(about["job"]["platform"])),
+        job=_job(about["job"]),
         state=execution.state,
         status=execution.status,
         started=execution.since,

@@ -11,6 +11,7 @@ from typing import Any, cast
 import docker
 import docker.errors
 
+from fleet.engine.diagnosis import disk_full, full
 from fleet.engine.logs import OnLine
 from fleet.engine.transience import may_pass, remedy
 from fleet.engine.transport import EngineApi, message_of, said
@@ -47,6 +48,8 @@ def pull(
                 failure = _failure(entries)
             except docker.errors.APIError as error:
                 failure = said(error)
+            if failure is not None and full(failure):
+                raise disk_full(engine.host, failure)
             if failure is not None:
                 raise PullFailed(
                     engine.host,

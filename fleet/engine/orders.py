@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -26,12 +27,19 @@ def hex_of(key: str) -> str:
     return match[1] if match else hashlib.sha256(key.encode()).hexdigest()
 
 
+def tag_of(job: JobId, key: str) -> str:
+    """The name of a job's image on the host that built it."""
+    return f"fleet/{job.image}:{job.platform.library_name}-{hex_of(key)[:12]}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class BuildOrder:
     """One job as an engine builds it.
 
     ``key`` names the build on the host: the digest of the job's inputs. Build
     arguments are seen in the host's list of processes: they are no place for secrets.
+    A build that takes longer than ``longest`` seconds, or says nothing for
+    ``silence`` seconds, is ended on the host; 0 is no limit.
     """
 
     key: str
@@ -44,6 +52,8 @@ class BuildOrder:
     labels: Pairs = ()
     attestations: tuple[Attestation, ...] = ()
     no_cache: bool = False
+    longest: float = 0.0
+    silence: float = 0.0
 
     @property
     def name(self) -> str:
@@ -53,11 +63,10 @@ class BuildOrder:
     @property
     def tag(self) -> str:
         """What holds the image on the host until it is pruned: ``fleet/hello:arm64v8-1a2b...``."""
-        arch = self.platform.library_name
-        return f"fleet/{self.job.image}:{arch}-{hex_of(self.key)[:12]}"
+        return tag_of(self.job, self.key)
 
-    def files(self, engine: EngineFacts, state: PurePosixPath) -> dict[str, str]:
-        """What goes into the build's folder on the host."""
+    def files(self, engine: EngineFacts, state: PurePosixPath, slots: int = 0) -> dict[str, str]:
+        """What goes into the build's folder on the host, which runs ``slots`` builds at a time."""
         folder = state / "builds" / self.name
         context = context_folder(state, self.context)
         about = {
@@ -70,6 +79,7 @@ class BuildOrder:
             "Dockerfile": self.dockerfile,
             "Dockerfile.dockerignore": _FILTERED,
             "order.json": json.dumps(about) + "\n",
+            "limits": f"{math.ceil(self.longest)} {math.ceil(self.silence)} {slots}\n",
             "keep": _KEEP.format(folder=shlex.quote(str(folder))),
             "command": _COMMAND.format(
                 job=self.job,

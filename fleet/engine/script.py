@@ -8,6 +8,7 @@ from functools import cached_property
 from importlib.resources import files
 from pathlib import PurePosixPath
 
+from fleet.engine.diagnosis import disk_full, full
 from fleet.errors import CommandFailed, EngineError, HostError
 from fleet.hosts.protocol import Host, Stream
 
@@ -39,8 +40,8 @@ class HostScript:
     def run(self, verb: str, *arguments: str, stdin: bytes = b"", timeout: float = 60.0) -> bytes:
         """Run a verb to its end; what it answers, without its greeting.
 
-        Raises CommandFailed, EngineError where the host lacks a tool, and what
-        ``Host.run`` raises.
+        Raises CommandFailed, DiskFull, EngineError where the host lacks a tool, and
+        what ``Host.run`` raises.
         """
         return self._run(self._path, verb, arguments, stdin, timeout)
 
@@ -55,6 +56,8 @@ class HostScript:
         try:
             answer = self._host.run(argv, stdin=stdin, timeout=timeout).stdout
         except CommandFailed as error:
+            if full(error.stderr):
+                raise disk_full(self._host.name, error.stderr) from error
             if error.status != _UNAVAILABLE:
                 raise
             raise EngineError(

@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from fleet.durations import parse_duration
 from fleet.errors import UsageError
 from fleet.inventory import tree
 from fleet.inventory.addresses import (
@@ -34,8 +35,10 @@ from fleet.inventory.addresses import (
     parse_registry,
     parse_registry_name,
 )
+from fleet.inventory.sizes import parse_size
 from fleet.inventory.suggest import did_you_mean
 from fleet.models import Connection, RegistrySpec
+from fleet.models import Limits as Bounds
 from fleet.platforms import Platform
 from fleet.references import Reference, check_repository, check_tag_template
 
@@ -47,6 +50,7 @@ _WHOLE = re.compile(r"[0-9]{1,6}")
 _OWN_LABEL = re.compile(
     r"architecture|io\.xarch-fleet\..*|org\.opencontainers\.image\.(?:created|base\..*)"
 )
+DEFAULTS = Bounds()
 
 
 # --- texts --------------------------------------------------------------------------------
@@ -96,6 +100,12 @@ def _truth(text: str) -> bool:
 def _slots(text: str) -> int:
     if not _WHOLE.fullmatch(text) or int(text) < 1:
         raise UsageError(f"slots is a whole number from 1 on, not {text[:80]!r}")
+    return int(text)
+
+
+def _attempts(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,2}", text) or int(text) < 1:
+        raise UsageError(f"attempts is a whole number from 1 to 99, not {text[:80]!r}")
     return int(text)
 
 
@@ -206,6 +216,7 @@ def _as_emulate(value: object) -> object:
 
 
 Text = Annotated[str, _read(_line)]
+Duration = Annotated[float, _read(parse_duration)]
 Flag = Annotated[bool, _read(_truth)]
 HostName = Annotated[str, _read(_host_name)]
 RegistryName = Annotated[str, _read(parse_registry_name)]
@@ -301,10 +312,21 @@ class Image(Section):
     target: Annotated[str | None, _read(_stage)] = None
     platforms: Platforms | None = None
     smoke: Command | None = None
+    attempts: Annotated[int | None, _read(_attempts)] = None
+    allow_partial: Annotated[bool, _read(_truth)] = False
     version: Text | None = None
     provenance: Flag = False
     sbom: Flag = False
     prepare: Command | None = None
+
+
+class Limits(Section):
+    """What a run bears before it gives up."""
+
+    build: Duration = DEFAULTS.build
+    silence: Duration = DEFAULTS.silence
+    host_wait: Duration = DEFAULTS.host_wait
+    min_free: Annotated[int, _read(parse_size)] = DEFAULTS.min_free
 
 
 class File(Section):
@@ -323,6 +345,7 @@ class File(Section):
     hosts: dict[HostName, Host] = Field(default_factory=dict)
     groups: dict[HostName, Members] = Field(default_factory=dict)
     images: dict[ImageName, Image] | None = None
+    limits: Limits = Field(default_factory=Limits)
 
 
 # --- reading ------------------------------------------------------------------------------
@@ -405,6 +428,8 @@ def _section(path: Sequence[str | int]) -> type[Section]:
             return Image
         case ["registry"]:
             return Registry
+        case ["limits"]:
+            return Limits
         case ["mirrors", _]:
             return Mirror
         case _:

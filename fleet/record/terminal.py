@@ -8,6 +8,8 @@ from typing import TextIO, assert_never
 
 from fleet.events import (
     Event,
+    HostAway,
+    HostBack,
     HostLost,
     HostProbed,
     IndexFinished,
@@ -81,6 +83,11 @@ class PlainTerminal:
                 self._say(f"plan: {event.action} {event.job}{where}: {event.reason}")
             case HostLost():
                 self._say(f"{event.host} is out for the rest of the run: {event.error.message}")
+            case HostAway():
+                wait, why = seconds(event.wait), event.error.message
+                self._say(f"{event.host} is away, and waited for up to {wait}: {why}")
+            case HostBack():
+                self._say(f"{event.host} is back after {seconds(event.seconds)}")
             case Notice():
                 self._say(f"warning: {event.message}")
             case JobStarted():
@@ -217,6 +224,8 @@ def describe_index(outcome: IndexOutcome) -> list[str]:
         lines += [
             f"  {m.platform!s:<16} {m.descriptor.digest} {size(m.size)}" for m in index.members
         ]
+    if outcome.lacking:
+        lines.append(f"  not renewed: {', '.join(map(str, outcome.lacking))}")
     if outcome.signed:
         lines.append(f"{outcome.plan.repository}: signed")
     if outcome.error is not None:
@@ -229,4 +238,6 @@ def _fate(index: IndexOutcome) -> str:
         return "not published"
     if index.error is not None:
         return "not signed"
-    return "unchanged" if index.unchanged else "published"
+    if index.unchanged:
+        return "unchanged"
+    return "published in part" if index.lacking else "published"

@@ -2,30 +2,38 @@
 
 One thread a running job; everything that decides lives in the thread that
 calls ``execute`` and in ``Schedule``. A job's failure is an outcome and never
-stops its siblings.
+stops its siblings. A host that fails in a way that may pass is away: another
+thread asks whether it is back, once for all of its jobs, which wait or go
+elsewhere meanwhile; one that fails time and again is out.
 """
 
 from __future__ import annotations
 
 import queue
+import signal
+import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fleet.errors import (
-    BuildLost,
-    ChannelRefused,
-    CommandTimedOut,
-    ExitCode,
-    FleetError,
-    HostError,
-    Interrupted,
+from fleet.errors import EngineDown, FleetError, HostStayedAway, Interrupted, OutOfMemory
+from fleet.events import (
+    HostAway,
+    HostBack,
+    HostLost,
+    IndexFinished,
+    JobFinished,
+    JobStarted,
+    Notice,
+    RetryScheduled,
 )
-from fleet.events import HostLost, IndexFinished, JobFinished, JobStarted
 from fleet.models import (
     Action,
+    Begun,
     ErrorInfo,
     IndexOutcome,
     IndexPlan,
@@ -35,14 +43,23 @@ from fleet.models import (
     Plan,
     PublishedImage,
     Status,
+    Step,
 )
 from fleet.plan import remaining
+from fleet.run.cancel import Reopen, cancel_builds
 from fleet.run.defects import defect
 from fleet.run.interrupts import Interrupt, interrupts_to
 from fleet.run.job import Shop, Task
 from fleet.run.machine import Machine
 from fleet.run.publish import put_index
-from fleet.run.schedule import Assignment, Schedule
+from fleet.run.retry import Policy, speaks_against_host
+from fleet.run.schedule import Assignment, Refusal, Schedule
+
+# Failures of a host, with no job done there in between, after which it is out.
+STRIKES = 3
+# Seconds after Ctrl-C in which another one means: end the builds on the hosts as well.
+GRACE = 3.0
+_LONGEST_PAUSE = 15.0  # seconds between two questions to a host that is away
 
 LogPath = Callable[[JobId, int], Path]
 
@@ -57,7 +74,23 @@ class _Ended:
     result: PublishedImage | LeftImage | Exception
 
 
-_Message = _Ended | IndexOutcome | Interrupt
+@dataclass(frozen=True, kw_only=True)
+class _Back:
+    """A host that was away answers again, after so many seconds."""
+
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StayedAway:
+    """A host that was away is waited for no longer."""
+
+    host: str
+    error: FleetError
+
+
+_Message = _Ended | Begun | _Back | _StayedAway | IndexOutcome | Interrupt
 
 
 def execute(
@@ -67,22 +100,24 @@ def execute(
     machines: Mapping[str, Machine],
     log_path: LogPath,
     durations: Mapping[JobId, float] | None = None,
+    run: str = "RUN",
+    reopen: Reopen | None = None,
 ) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
     """Run a plan to its end: every job and every index has an outcome, in plan order.
 
     ``durations`` in seconds, from history, order the queue. SIGINT and SIGTERM
     stop following: builds on the hosts go on, what has not started is
-    cancelled, and the outcomes so far are returned.
+    cancelled, and the outcomes so far are returned. A second SIGINT, at the
+    latest some seconds after the first, ends the builds on the hosts as well,
+    over connections that ``reopen`` makes. ``run`` is the name under which the
+    operator can resume or cancel.
     """
-    return _Execution(plan, shop, machines, log_path, durations or {}).run()
+    return _Execution(plan, shop, machines, log_path, durations or {}, run, reopen).run()
 
 
-def speaks_against_host(error: Exception) -> bool:
-    """Whether an error says that a host cannot be used, whatever the job: then the job moves on."""
-    return isinstance(error, HostError) and (
-        error.exit_code is ExitCode.UNREACHABLE
-        or isinstance(error, ChannelRefused | CommandTimedOut | BuildLost)
-    )
+def may_come_back(error: Exception) -> bool:
+    """Whether a host that failed like this is worth waiting for."""
+    return isinstance(error, EngineDown) or (isinstance(error, FleetError) and error.transient)
 
 
 class _Execution:
@@ -93,8 +128,12 @@ class _Execution:
         machines: Mapping[str, Machine],
         log_path: LogPath,
         durations: Mapping[JobId, float],
+        name: str,
+        reopen: Reopen | None,
     ) -> None:
         self._plan = plan
+        self._name = name
+        self._reopen = reopen
         self._shop = shop
         self._machines = machines
         self._log_path = log_path
@@ -115,6 +154,15 @@ class _Execution:
         self._unput = list(plan.indexes)
         self._putting = 0
         self._indexes: dict[str, IndexOutcome] = {}
+        self._strikes: Counter[str] = Counter()
+        self._watched: set[str] = set()  # hosts that are away, each with a thread that asks it
+        self._over = threading.Event()  # then nobody waits for them any more
+        self._begun: dict[JobId, Begun] = {}  # builds on hosts, as far as they matter
+        self._unlucky: dict[JobId, Outcome] = {}  # how jobs fared that are to be done once more
+        # Builds on a host that was lost, of jobs that have begun anew on another one.
+        self._orphans: defaultdict[str, list[Begun]] = defaultdict(list)
+        self._tried_alone: set[JobId] = set()
+        self._stops: list[int] = []  # the signals that came
 
     def run(self) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
         # Putting an index takes a thread, too, and must not wait for a build's slot.
@@ -125,13 +173,21 @@ class _Execution:
         ):
             self._settle_planned()
             self._advance(pool)
-            while self._schedule.running or self._putting:
-                self._receive(self._messages.get())
+            while self._schedule.running or self._putting or self._waits:
+                self._receive(self._messages.get(), pool)
                 self._advance(pool)
+            self._over.set()
+            if self._stops:
+                self._leave()
         return (
             tuple(self._outcomes[job.id] for job in self._plan.jobs),
             tuple(self._indexes[i.image] for i in self._plan.indexes if i.image in self._indexes),
         )
+
+    @property
+    def _waits(self) -> bool:
+        """Whether a host that is away is waited for, with something to do for it."""
+        return bool(self._watched) and not self._stops and not self._schedule.finished
 
     def _settle_planned(self) -> None:
         """What the plan has already decided."""
@@ -147,12 +203,22 @@ class _Execution:
         for assignment in self._schedule.take():
             pool.submit(self._work, assignment, self._parents(assignment))
         for refusal in self._schedule.refused():
-            self._finish(Outcome(id=refusal.id, status=refusal.status, reason=refusal.reason))
+            self._finish(self._refusal(refusal))
         for index in tuple(self._unput):
             if all(id in self._outcomes for id in index.members):
                 self._unput.remove(index)
                 self._putting += 1
                 pool.submit(self._put, index, [self._outcomes[id] for id in index.members])
+
+    def _refusal(self, refusal: Refusal) -> Outcome:
+        """The outcome of a job that nobody does any more; it may have been begun."""
+        before = self._unlucky.get(refusal.id) or Outcome(
+            id=refusal.id, status=refusal.status, reason=""
+        )
+        error = before.error and replace(before.error, message=refusal.reason)
+        if refusal.status is Status.CANCELLED:
+            error = None
+        return replace(before, status=refusal.status, reason=refusal.reason, error=error)
 
     def _parents(self, assignment: Assignment) -> dict[JobId, PublishedImage | LeftImage]:
         outcomes = {id: self._outcomes[id] for id in assignment.job.parents}
@@ -175,6 +241,9 @@ class _Execution:
                 machine=self._machines[assignment.host],
                 attempt=assignment.attempt,
                 parents=parents,
+                on_order=lambda key: self._messages.put(
+                    Begun(job=job.id, host=assignment.host, key=key)
+                ),
             ).run()
         except Exception as error:  # noqa: BLE001 - judged where everything is decided
             result = error
@@ -184,20 +253,62 @@ class _Execution:
 
     def _put(self, index: IndexPlan, outcomes: list[Outcome]) -> None:
         """Put an index, or say why not."""
-        self._messages.put(put_index(index, outcomes, shop=self._shop))
+        recipe = self._plan.job(index.members[0]).recipe if index.members else None
+        partial = self._shop.allow_partial or (recipe is not None and recipe.image.allow_partial)
+        self._messages.put(put_index(index, outcomes, shop=self._shop, in_part=partial))
+
+    def _watch(self, host: str, error: FleetError) -> None:
+        """Ask a host that is away, again and again, whether it is back."""
+        began, asked = time.monotonic(), 0
+        pauses = Policy(first_wait=self._shop.policy.first_wait, longest_wait=_LONGEST_PAUSE)
+        while (left := began + self._shop.limits.host_wait - time.monotonic()) > 0:
+            asked += 1
+            if self._over.wait(min(left, pauses.wait(None, asked))):
+                return
+            try:
+                self._machines[host].engine.answer()
+            except FleetError as new:
+                error = new
+                if may_come_back(new):
+                    continue
+                break
+            self._messages.put(_Back(host=host, seconds=time.monotonic() - began))
+            return
+        self._messages.put(_StayedAway(host=host, error=error))
+
+    def _end_orphan(self, orphan: Begun) -> None:
+        """End a build that nobody waits for any more; one that cannot be ended ends by itself."""
+        with suppress(FleetError):
+            self._machines[orphan.host].engine.cancel(orphan.key)
 
     # --- what came of it ------------------------------------------------------------------
 
-    def _receive(self, message: _Message) -> None:
+    def _receive(self, message: _Message, pool: ThreadPoolExecutor) -> None:
         match message:
             case _Ended():
                 self._ended(message)
+            case Begun():
+                before = self._begun.get(message.job, message)
+                if before.host != message.host:
+                    self._orphans[before.host].append(before)
+                self._begun[message.job] = message
+            case _Back():
+                self._watched.discard(message.host)
+                for orphan in self._orphans.pop(message.host, ()):
+                    pool.submit(self._end_orphan, orphan)
+                self._schedule.back(message.host)
+                self._shop.emit(HostBack(host=message.host, seconds=message.seconds))
+            case _StayedAway():
+                self._watched.discard(message.host)
+                self._stayed_away(message.host, message.error)
             case IndexOutcome():
                 self._putting -= 1
                 self._indexes[message.plan.image] = message
                 self._shop.emit(IndexFinished(outcome=message))
             case Interrupt():
-                self._interrupt()
+                self._stops.append(message.number)
+                if len(self._stops) == 1:
+                    self._interrupt()
 
     def _ended(self, end: _Ended) -> None:
         job, host, result = end.assignment.job, end.assignment.host, end.result
@@ -212,6 +323,7 @@ class _Execution:
             log=self._log_path(job.id, end.assignment.attempt),
         )
         if not isinstance(result, Exception):
+            self._strikes.pop(host, None)
             emulated = self._machines[host].report.emulates(job.id.platform)
             built = replace(failed, status=Status.BUILT, reason=job.reason, emulated=emulated)
             if isinstance(result, LeftImage):
@@ -224,17 +336,71 @@ class _Execution:
         if self._shop.stop.is_set() and _only_interrupted(result):
             reason = f"interrupted; what it began on {host} goes on there"
             self._end(replace(failed, status=Status.CANCELLED, reason=reason, error=None))
-        elif speaks_against_host(result):
-            self._move(failed, host, error)
+        elif isinstance(result, OutOfMemory) and self._may_be_alone(job.id, host):
+            self._alone(failed, error)
+        elif isinstance(result, FleetError) and speaks_against_host(result):
+            self._host_failed(failed, result)
         else:
             self._end(failed)
 
-    def _move(self, failed: Outcome, host: str, error: ErrorInfo) -> None:
-        """A host failed under a job: it is taken out, and the job moves on if it can."""
+    def _may_be_alone(self, job: JobId, host: str) -> bool:
+        """Whether a job that found too little memory may find more without others beside it."""
+        return self._schedule.slots(host) > 1 and job not in self._tried_alone
+
+    def _alone(self, failed: Outcome, error: ErrorInfo) -> None:
+        self._tried_alone.add(failed.id)
+        self._unlucky[failed.id] = failed
+        self._shop.emit(
+            RetryScheduled(
+                job=failed.id,
+                host=failed.host or "",
+                attempt=failed.attempts,
+                step=Step.BUILD,
+                wait=0.0,
+                error=replace(error, message=f"{error.message}; once more, alone on the host"),
+            )
+        )
+        self._schedule.alone(failed.id)
+
+    def _host_failed(self, failed: Outcome, error: FleetError) -> None:
+        """A host failed under a job, which waits for it or moves on if it can."""
+        host = failed.host or ""
+        self._unlucky[failed.id] = failed
         if self._schedule.has(host):
-            self._shop.emit(HostLost(host=host, error=error))
+            self._strikes[host] += 1
+            if not may_come_back(error) or self._shop.limits.host_wait <= 0:
+                self._take_out(failed, host, ErrorInfo.of(error))
+            elif self._strikes[host] >= STRIKES:
+                often = f"{host}: it failed {STRIKES} times in a row, at last so: {error.message}"
+                self._take_out(failed, host, replace(ErrorInfo.of(error), message=often))
+            else:
+                self._schedule.suspend(failed.id)
+                wait = self._shop.limits.host_wait
+                self._shop.emit(HostAway(host=host, error=ErrorInfo.of(error), wait=wait))
+                self._watched.add(host)
+                # A run that has nothing more to do does not wait for a host that is not there.
+                threading.Thread(
+                    target=self._watch, args=(host, error), name=f"away-{host}", daemon=True
+                ).start()
+        else:
+            self._schedule.suspend(failed.id)  # another job was faster to find out
+
+    def _take_out(self, failed: Outcome, host: str, error: ErrorInfo) -> None:
+        self._shop.emit(HostLost(host=host, error=error))
         if not self._schedule.lost(failed.id, error.message):
-            self._finish(failed)
+            self._finish(replace(failed, reason=error.message, error=error))
+
+    def _stayed_away(self, host: str, error: FleetError) -> None:
+        if self._stops:
+            return
+        wait = self._shop.limits.host_wait
+        why = HostStayedAway(
+            host,
+            f"it did not come back within {wait:.0f} s: {error.message.removeprefix(f'{host}: ')}",
+            hint=error.hint or "the inventory sets how long: `limits: {host_wait: 5m}`",
+        )
+        self._shop.emit(HostLost(host=host, error=ErrorInfo.of(why)))
+        self._schedule.lose(host, why.message)
 
     def _end(self, outcome: Outcome) -> None:
         self._schedule.ended(outcome.id, outcome.status)
@@ -244,12 +410,47 @@ class _Execution:
         self._outcomes[outcome.id] = outcome
         self._shop.emit(JobFinished(outcome=outcome))
 
+    # --- interruption ---------------------------------------------------------------------
+
     def _interrupt(self) -> None:
         """Stop following: builds go on on their hosts, nothing new is started."""
         self._shop.stop.set()
+        self._over.set()
         self._schedule.drain("interrupted before it started")
         for machine in self._machines.values():
             machine.host.close()
+        if left := self._left():
+            again = "" if self._stops[0] == signal.SIGTERM else f"; Ctrl-C within {GRACE:.0f} s"
+            self._shop.emit(
+                Notice(
+                    message=f"interrupted; what was begun goes on: {', '.join(map(str, left))}."
+                    f" `fleet resume {self._name}` collects it, `fleet cancel {self._name}`"
+                    f"{again} ends it"
+                )
+            )
+
+    def _left(self) -> list[Begun]:
+        """The builds that may go on on their hosts: those of jobs that have not ended well."""
+        return [
+            begun
+            for job, begun in self._begun.items()
+            if job not in self._outcomes or self._outcomes[job].status is Status.CANCELLED
+        ]
+
+    def _leave(self) -> None:
+        """Give the operator a moment to say that the builds on the hosts are to end as well."""
+        left = self._left()
+        if not left or self._reopen is None or self._stops[0] == signal.SIGTERM:
+            return
+        deadline = time.monotonic() + GRACE
+        while len(self._stops) < 2:
+            try:
+                message = self._messages.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return
+            if isinstance(message, Interrupt):
+                self._stops.append(message.number)
+        cancel_builds(left, reopen=self._reopen, emit=self._shop.emit)
 
 
 def _only_interrupted(error: Exception) -> bool:

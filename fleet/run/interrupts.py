@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Interrupt:
-    """The operator or the system asks the run to stop."""
+    """The operator or the system asks the run to stop, by a signal."""
+
+    number: int
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def interrupts_to(put: Callable[[Interrupt], None]) -> Iterator[None]:
         yield  # only the main thread may set handlers; a library's caller has its own
         return
     previous = {
-        number: signal.signal(number, lambda *_: put(Interrupt()))
+        number: signal.signal(number, lambda number, _: put(Interrupt(number=number)))
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:

@@ -6,14 +6,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 from fleet.engine import BuildOrder, BuiltImage
-from fleet.errors import FleetError, IndexNotWhole
-from fleet.events import Emit, LogLine, RetryScheduled, StepFinished, StepStarted
-from fleet.models import ErrorInfo, Job, JobId, LeftImage, PublishedImage, Step
+from fleet.errors import DiskFull, FleetError, IndexNotWhole, PushFailed, RegistryBusy
+from fleet.events import (
+    BuildOrdered,
+    Emit,
+    LogLine,
+    Notice,
+    RetryScheduled,
+    StepFinished,
+    StepStarted,
+)
+from fleet.models import ErrorInfo, Job, JobId, LeftImage, Limits, PublishedImage, Step
 from fleet.plan import arch_reference, inputs_of, pinned_bases
 from fleet.recipes import pin
 from fleet.references import Reference
@@ -25,6 +33,8 @@ from fleet.run.retry import Policy, retry
 from fleet.run.sign import Signer
 
 T = TypeVar("T")
+
+_LEFTOVER = 3600.0  # seconds after which what is not used is removed, where the disk is short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +49,8 @@ class Shop:
     policy: Policy
     emit: Emit
     stop: threading.Event
+    limits: Limits = field(default_factory=Limits)
+    allow_partial: bool = False
     no_cache: bool = False
     push: bool = True  # what is built stays on its host otherwise
     record_host: bool = False
@@ -46,6 +58,7 @@ class Shop:
     # Started builds of this run are followed again after a drop, never repeated;
     # with --force those of earlier runs are not collected.
     collect: bool = True
+    resumed: bool = False  # then even they are
 
 
 @dataclass(kw_only=True)
@@ -57,8 +70,11 @@ class Task:
     machine: Machine
     attempt: int
     parents: Mapping[JobId, PublishedImage | LeftImage]
+    on_order: Callable[[str], None] = lambda key: None  # told of the build's key on the host
     _detail: str = field(default="", init=False)
     _started: bool = field(default=False, init=False)
+    _pruned: bool = field(default=False, init=False)
+    _doubted: bool = field(default=False, init=False)
 
     def run(self) -> PublishedImage | LeftImage:
         """Do the job. Raises what its last attempt at a step raised."""
@@ -79,6 +95,7 @@ class Task:
     # --- the steps ------------------------------------------------------------------------
 
     def _sync(self) -> None:
+        self._retry(Step.SYNC, self._room)
         sent = self._retry(Step.SYNC, lambda: self.machine.engine.sync(self.job.recipe.context))
         self._detail = "context sent" if sent else "context was there"
         left = {it.reference for it in self.parents.values() if isinstance(it, LeftImage)}
@@ -86,6 +103,19 @@ class Task:
             if base in left:
                 continue  # it is on this very host
             self._retry(Step.SYNC, partial(self._pull, base))
+
+    def _room(self) -> None:
+        """See that the build finds as much room on the host's disk as it shall."""
+        self.machine.engine.tidy()
+        wanted = self.shop.limits.min_free
+        free = self.machine.engine.free() if wanted else 0
+        if free < wanted:
+            raise DiskFull(
+                self.machine.name,
+                f"{free / 1e6:.0f} MB free on its disk, and a build shall find"
+                f" {wanted / 1e6:.0f} MB (`limits: min_free`)",
+                hint=f"on {self.machine.name}: docker builder prune; docker image prune",
+            )
 
     def _pull(self, base: Reference) -> None:
         self.machine.engine.pull(
@@ -101,10 +131,22 @@ class Task:
             # After a drop the order is the same build: it is followed again, not
             # repeated. Only the tunnel's port in its references may have moved.
             first, self._started = not self._started, True
-            collect = self.shop.collect and not self.job.anew
-            return self.machine.engine.build(self._order(), on_line, attach=collect or not first)
+            order = self._order()
+            if first:
+                self._ordered(order)
+            collect = self.shop.resumed or (self.shop.collect and not self.job.anew)
+            return self.machine.engine.build(order, on_line, attach=collect or not first)
 
         return self._retry(Step.BUILD, attempt)
+
+    def _ordered(self, order: BuildOrder) -> None:
+        """Tell under which name the host keeps the build, for whoever wants to find it again."""
+        self.on_order(order.key)
+        self.shop.emit(
+            BuildOrdered(
+                job=self.job.id, host=self.machine.name, attempt=self.attempt, key=order.key
+            )
+        )
 
     def _smoke(self, built: BuiltImage) -> None:
         on_line = self._lines(Step.SMOKE)
@@ -124,12 +166,41 @@ class Task:
 
     def _push_as(self, tag: str, built: BuiltImage) -> str:
         repository = self.shop.repositories[self.job.id.image]
-        return self.machine.engine.push(
-            built,
-            self.machine.route(arch_reference(repository, tag, self.job.id.platform)),
-            self.shop.credentials.for_registry(repository.registry),
-            self._lines(Step.PUSH),
-        )
+        try:
+            return self.machine.engine.push(
+                built,
+                self.machine.route(arch_reference(repository, tag, self.job.id.platform)),
+                self.shop.credentials.for_registry(repository.registry),
+                self._lines(Step.PUSH),
+            )
+        except PushFailed as error:
+            raise self._second_opinion(repository, error) from error
+
+    def _second_opinion(self, repository: Reference, error: PushFailed) -> FleetError:
+        """What a push failed of, once the registry itself was asked.
+
+        The Docker daemon keeps a Retry-After to itself. And where its first question
+        meets a 503, it learns of no need for credentials, sends none, and is refused
+        when the registry is well again.
+        """
+        denied = "unauthorized" in error.message
+        if not error.transient and (not denied or self._doubted):
+            return error
+        try:
+            self.shop.registry.ping(repository.registry)
+        except RegistryBusy as busy:
+            if busy.retry_after is None:
+                return error
+            said = f"{error.message} ({busy.message})"
+            return RegistryBusy(said, retry_after=busy.retry_after)
+        except FleetError:
+            return error  # the push's own words say more
+        if error.transient:
+            return error
+        self._doubted = True
+        said = f"{error.message} (and yet it takes the credentials from the controller)"
+        said = said.removeprefix(f"{error.host}: ")
+        return PushFailed(error.host, said, transient=True, hint=error.hint)
 
     def _verify(self, digest: str) -> PublishedImage:
         platform = self.job.id.platform
@@ -194,6 +265,8 @@ class Task:
                 host=self.machine.name if self.shop.record_host else None,
             ),
             no_cache=self.shop.no_cache or job.anew,
+            longest=self.shop.limits.build,
+            silence=self.shop.limits.silence,
         )
 
     # --- how they are told ----------------------------------------------------------------
@@ -240,6 +313,34 @@ class Task:
                 )
             )
 
+        def with_room() -> T:
+            try:
+                return operation()
+            except DiskFull as error:
+                if self._pruned:
+                    raise
+                self._pruned = True
+                before_wait(error, 0.0)
+                self._prune()
+            return operation()
+
+        attempts = self.job.recipe.image.attempts
+        policy = self.shop.policy
         return retry(
-            operation, policy=self.shop.policy, stop=self.shop.stop, before_wait=before_wait
+            with_room,
+            policy=replace(policy, attempts=attempts) if attempts else policy,
+            stop=self.shop.stop,
+            before_wait=before_wait,
+        )
+
+    def _prune(self) -> None:
+        """Make room on the host, of what fleet itself has left there."""
+        pruned = self.machine.engine.prune(_LEFTOVER)
+        builds, contexts = len(pruned.orders), pruned.contexts
+        self.shop.emit(
+            Notice(
+                host=self.machine.name,
+                message=f"{self.machine.name}: removed {builds} old builds and {contexts}"
+                f" contexts, for {max(0, pruned.freed) / 1e6:.0f} MB",
+            )
         )

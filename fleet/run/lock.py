@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ def run_lock(folder: Path, inventory: Path, *, run: str, wait: float = 0.0) -> I
     Gives a warning where the folder cannot be written, and so nothing is locked:
     a build is worth more than its lock. Raises LockHeld, naming the run that holds it.
     """
-    name = hashlib.sha256(os.fsencode(inventory.resolve())).hexdigest()[:16]
+    name = lock_name(inventory)
     holder = folder / f"{name}.json"
     lock = FileLock(folder / f"{name}.lock")
     warning = None
@@ -49,6 +50,45 @@ def run_lock(folder: Path, inventory: Path, *, run: str, wait: float = 0.0) -> I
             with suppress(OSError):
                 holder.unlink()
             lock.release()
+
+
+def end_holder(folder: Path, inventory: Path, *, run: str, patience: float = 60.0) -> bool:
+    """Have the run that holds the lock of an inventory stop as Ctrl-C does; whether it held it.
+
+    Nothing is done where another run holds it, or none on this machine. Raises
+    LockHeld where the run has not ended within ``patience`` seconds.
+    """
+    name = lock_name(inventory)
+    lock = FileLock(folder / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        pass  # a live process holds it, so that the number that it has written is its own
+    except OSError:
+        return False
+    else:
+        lock.release()
+        return False
+    try:
+        told = json.loads((folder / f"{name}.json").read_text())
+        if told["run"] != run:
+            return False
+        os.kill(told["pid"], signal.SIGTERM)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout:
+        raise LockHeld(
+            f"the run {run} was told to stop and has not yet: process {told['pid']}"
+        ) from None
+    lock.release()
+    return True
+
+
+def lock_name(inventory: Path) -> str:
+    """The name of an inventory's lock, under which there is one run at a time."""
+    return hashlib.sha256(os.fsencode(inventory.resolve())).hexdigest()[:16]
 
 
 def _describe(holder: Path) -> str:

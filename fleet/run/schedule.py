@@ -40,6 +40,9 @@ class Refusal:
 class Schedule:
     """The state of a plan's execution: what is ready, what runs where, what is done.
 
+    A host is there, away (nothing is given to it, and what only it may take waits for
+    it) or gone for the rest of the run.
+
     ``slots`` are those of the hosts that are there, ``weights`` the longest
     remaining path of each job, in any one unit. ``emulated`` names the platforms
     that a host would emulate: it is chosen where no native host has a free slot.
@@ -58,8 +61,12 @@ class Schedule:
         self._free = dict(slots)
         self._emulated = frozenset(emulated)
         self._sought = Counter(host for job in plan.to_build for host in job.hosts)
+        self._away: dict[str, int] = {}  # hosts that may come back -> their slots
         self._gone: dict[str, str] = {}  # hosts that were taken out -> why
+        # Jobs that shall have a host to themselves, in the order in which they came to it.
+        self._alone: defaultdict[str, list[Job]] = defaultdict(list)
         self._running: dict[JobId, str] = {}
+        self._held: dict[JobId, int] = {}  # the slots of a running job
         self._attempts: dict[JobId, int] = {}
         self._status: dict[JobId, Status] = {}
         self._refused: list[Refusal] = []
@@ -89,6 +96,9 @@ class Schedule:
     def take(self) -> list[Assignment]:
         """The jobs to start now; each takes a slot of its host until it ends."""
         started = []
+        for free, jobs in self._alone.items():
+            if jobs and free in self._slots and self._free[free] == self._slots[free]:
+                started.append(self._start(jobs.pop(0), free, slots=self._slots[free]))
         heads = [(queue[0], hosts) for hosts, queue in self._ready.items() if queue]
         heapq.heapify(heads)
         while heads:
@@ -112,6 +122,14 @@ class Schedule:
     def has(self, host: str) -> bool:
         """Whether a host takes jobs."""
         return host in self._slots
+
+    def is_away(self, host: str) -> bool:
+        """Whether a host is waited for."""
+        return host in self._away
+
+    def slots(self, host: str) -> int:
+        """How many jobs a host takes at a time; 0 where it is away or gone."""
+        return self._slots.get(host, 0)
 
     @property
     def finished(self) -> bool:
@@ -137,22 +155,47 @@ class Schedule:
         """
         job = self._plan.job(id)
         self.lose(self._release(id), why)
-        if self._candidates(job):
+        if self._hopes(job):
             self._make_ready(job)
             return True
         self._settle(id, Status.FAILED)
         return False
 
+    def suspend(self, id: JobId) -> None:
+        """A running job has lost its host, which may come back; another one may take the job."""
+        job, host = self._plan.job(id), self._release(id)
+        if host in self._slots:
+            self._away[host] = self._slots.pop(host)
+            # What was to be alone there may be so elsewhere, by luck, or wait.
+            for waiting in self._alone.pop(host, []):
+                self._make_ready(waiting)
+        self._make_ready(job)
+
+    def back(self, host: str) -> None:
+        """A host that was away takes jobs again."""
+        if host in self._away:
+            self._slots[host] = self._away.pop(host)
+
+    def alone(self, id: JobId) -> None:
+        """A running job is to be done once more, on the same host, with nothing beside it."""
+        job, host = self._plan.job(id), self._release(id)
+        if host in self._slots:
+            self._alone[host].append(job)
+        else:
+            self._make_ready(job)
+
     def lose(self, host: str, why: str) -> None:
         """Take a host out; ready jobs that no other host may take are blocked.
 
-        ``why`` is a sentence that names the host.
+        Those that had been begun have failed. ``why`` is a sentence that names the host.
         """
-        if self._slots.pop(host, None) is None:
+        if self._slots.pop(host, None) is None and self._away.pop(host, None) is None:
             return
         self._gone[host] = why
+        for job in self._alone.pop(host, []):
+            self._make_ready(job)
         for hosts, queue in tuple(self._ready.items()):
-            if self._slots.keys().isdisjoint(hosts):
+            if not any(other in self._slots or other in self._away for other in hosts):
                 del self._ready[hosts]
                 for _, place in sorted(queue):
                     self._block(self._plan.jobs[place])
@@ -160,7 +203,9 @@ class Schedule:
     def drain(self, reason: str) -> None:
         """Start nothing any more: what has not started is cancelled."""
         self._slots.clear()
+        self._away.clear()
         self._ready.clear()
+        self._alone.clear()
         for job in self._plan.jobs:
             if job.id not in self._status and job.id not in self._running:
                 self._status[job.id] = Status.CANCELLED
@@ -169,7 +214,12 @@ class Schedule:
     # --- parts ----------------------------------------------------------------------------
 
     def _candidates(self, job: Job) -> list[str]:
-        return [host for host in job.hosts if host in self._slots]
+        """The hosts that may take a job now, but for those that are promised to another one."""
+        return [host for host in job.hosts if host in self._slots and not self._alone.get(host)]
+
+    def _hopes(self, job: Job) -> bool:
+        """Whether there is a host that may take a job now or later."""
+        return any(host in self._slots or host in self._away for host in job.hosts)
 
     def _idlest(self, job: Job) -> str | None:
         """The host with the largest free share of its slots; a native one where one is free.
@@ -185,28 +235,30 @@ class Schedule:
         free = [host for host in self._candidates(job) if self._free[host] > 0]
         return max(free, key=merit, default=None)
 
-    def _start(self, job: Job, host: str) -> Assignment:
+    def _start(self, job: Job, host: str, *, slots: int = 1) -> Assignment:
         attempt = self._attempts.get(job.id, 0) + 1
         self._attempts[job.id] = attempt
         self._running[job.id] = host
-        self._free[host] -= 1
+        self._held[job.id] = slots
+        self._free[host] -= slots
         return Assignment(job=job, host=host, attempt=attempt)
 
     def _release(self, id: JobId) -> str:
         host = self._running.pop(id)
-        self._free[host] += 1
+        self._free[host] += self._held.pop(id)
         return host
 
     def _make_ready(self, job: Job) -> None:
-        if self._candidates(job):
+        if self._hopes(job):
             heapq.heappush(self._ready[job.hosts], self._rank[job.id])
         else:
             self._block(job)
 
     def _block(self, job: Job) -> None:
         why = "; ".join(self._gone[host] for host in job.hosts if host in self._gone)
-        self._refuse(job.id, Status.BLOCKED, "no host is left for it" + (f": {why}" if why else ""))
-        self._settle(job.id, Status.BLOCKED)
+        status = Status.FAILED if job.id in self._attempts else Status.BLOCKED
+        self._refuse(job.id, status, "no host is left for it" + (f": {why}" if why else ""))
+        self._settle(job.id, status)
 
     def _refuse(self, id: JobId, status: Status, reason: str) -> None:
         self._refused.append(Refusal(id=id, status=status, reason=reason))

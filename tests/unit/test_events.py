@@ -12,7 +12,10 @@ import pytest
 from fleet import events
 from fleet.errors import BuildFailed
 from fleet.events import (
+    BuildOrdered,
     Event,
+    HostAway,
+    HostBack,
     HostLost,
     HostProbed,
     IndexFinished,
@@ -84,6 +87,9 @@ ONE_OF_EACH: tuple[Event, ...] = (
     ),
     JobPlanned(job=HELLO, action=Action.BUILD, reason="forced", hosts=("pi-1",)),
     HostLost(host="pi-1", error=ERROR),
+    HostAway(host="pi-1", error=ERROR, wait=300.0),
+    HostBack(host="pi-1", seconds=12.5),
+    BuildOrdered(key="sha256:00", **ON),  # type: ignore[arg-type]
     Notice(message="look"),
     RunFailed(error=ERROR),
     RunFinished(run="r1", exit_code=1, seconds=2.5),

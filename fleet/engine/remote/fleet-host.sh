@@ -15,9 +15,14 @@
 #     id                   of this very execution, new with every start
 #     pid                  PID SESSION START BOOT SINCE of the runner
 #     log, log.1           the output, and that of the execution before
-#     exit                 the exit status, or `cancelled`; there once the build is over
+#     exit                 the exit status, or why it was ended: `cancelled`, `timed-out`,
+#                          `silent`; there once the build is over
 #     iid                  what the build made
+#     limits               MOST SILENT SLOTS: seconds that it may take, seconds that it may say
+#                          nothing, and how many builds this host runs at a time; 0: no limit
+#     oom                  there where the kernel ended processes for want of memory meanwhile
 #     lock                 held while a build is started, cancelled or removed
+#   slots/N                held by the build that runs in slot N, whoever started it
 #
 # Every answer begins with the line `fleet-host 1`, since a shell's start-up
 # files may print whatever they like before it.
@@ -68,7 +73,7 @@ alive() {
     case $stat_state in Z | X) return 1 ;; esac
 }
 
-# Sets $was to none, running, finished, cancelled or lost, and $status.
+# Sets $was to none, running, finished, cancelled, timed-out, silent or lost, and $status.
 look() {
     status=
     if [ ! -e "$1/id" ]; then
@@ -84,9 +89,10 @@ look() {
     else
         was=lost
     fi
-    if [ "$status" = cancelled ]; then
-        was=cancelled status=
-    fi
+    case $status in
+    cancelled | timed-out | silent) was=$status status= ;;
+    none) was=lost status= ;; # the runner could not even write a status
+    esac
 }
 
 # Signals every process of the runner's session. Its process group is not enough: the docker
@@ -135,18 +141,34 @@ clock() {
     now=${now%.*}
 }
 
+# How often the kernel has ended a process for want of memory (proc_vmstat(5), since Linux 4.13).
+# Its log says more, and not to everybody.
+oom_kills() {
+    found=
+    while read -r name value; do
+        [ "$name" != oom_kill ] || found=$value
+    done </proc/vmstat
+    printf '%s\n' "$found"
+}
+
 describe() {
-    id= iid=
+    id= iid= oom=
+    [ -e "$1/oom" ] && oom=1
     [ -e "$1/id" ] && read -r id <"$1/id"
     [ -e "$1/iid" ] && { read -r iid <"$1/iid" || :; } # docker ends it without a line end
     runner_of "$1"
-    printf 'id=%s\nstate=%s\nstatus=%s\niid=%s\nsince=%s\n' "$id" "$was" "$status" "$iid" "$since"
+    printf 'id=%s\nstate=%s\nstatus=%s\niid=%s\nsince=%s\noom=%s\n' \
+        "$id" "$was" "$status" "$iid" "$since" "$oom"
 }
 
+# Holds the lock of a build's folder, which `prune` may have taken away while it was waited for.
 locked() {
-    mkdir -p "$1" || exit 73
-    exec 9>"$1/lock" || exit 73
-    flock 9
+    while :; do
+        mkdir -p "$1" || exit 73
+        exec 9>"$1/lock" || exit 73
+        flock 9
+        [ "$(stat -L -c %i /proc/self/fd/9)" != "$(stat -c %i "$1/lock" 2>/dev/null)" ] || return 0
+    done
 }
 
 # --- builds --------------------------------------------------------------------------------
@@ -156,7 +178,7 @@ locked() {
 # execution that the caller has SEEN is his to follow to its end, whatever its end is; one that
 # he has not is of use to him only while it runs or when what it made is there.
 start() {
-    dir=$state/builds/$1 mode=$2 seen=$3 order=$state/builds/$1/.order-$$
+    dir=$state/builds/$1 mode=$2 seen=$3 order=$state/builds/.order-$1-$$
     # Nothing that may wait for the other end of the line happens under the lock.
     mkdir -p "$order" || exit 73
     # The Dockerfile gets a time of its own: BuildKit takes one of the same size and time for the
@@ -183,7 +205,7 @@ start() {
         # how it ends.
         rm -f "$dir/id" "$dir/exit"
         end_session "$dir"
-        rm -f "$dir/iid" "$dir/pid"
+        rm -f "$dir/iid" "$dir/pid" "$dir/oom"
         [ -e "$dir/log" ] && mv "$dir/log" "$dir/log.1"
         mv "$order"/* "$dir" || exit 74
         : >"$dir/log" || exit 74
@@ -205,20 +227,93 @@ start() {
 
 # run DIR ID: the runner, in a session of its own, with nobody at its other end.
 run() {
-    dir=$1
+    dir=$1 mine=$2 most=0 silent=0 slots=0
     stat_of $$
     read -r now_boot </proc/sys/kernel/random/boot_id
     printf '%s %s %s %s %s\n' $$ "$stat_session" "$stat_start" "$now_boot" "$(date +%s)" \
         >"$dir/pid.new"
     mv "$dir/pid.new" "$dir/pid"
-    printf '%s\n' "$2" >"$dir/id.new"
+    printf '%s\n' "$mine" >"$dir/id.new"
     mv "$dir/id.new" "$dir/id"
+    [ -e "$dir/limits" ] && read -r most silent slots <"$dir/limits"
+    # Room for the status while there is some: the build may fill the disk.
+    printf '%-15s\n' none >"$dir/exit.new"
     {
+        take_slot "$slots"
+        killed=$(oom_kills)
+        # In another session than the build, which it is to end.
+        setsid sh "$0" watch "$state" "$dir" "$mine" "$most" "$silent" \
+            </dev/null >/dev/null 2>&1 8>&- &
         sh "$dir/command" 2>&1
-        printf '%s\n' $? >"$dir/exit.new"
+        printf '%-15s\n' $? 1<>"$dir/exit.new"
+        [ "$(oom_kills)" = "$killed" ] || : >"$dir/oom"
     } | keep_log "$dir/log"
     # After the last byte of the log: a follower that sees it has everything.
     mv "$dir/exit.new" "$dir/exit"
+}
+
+# take_slot COUNT: waits for one of the host's slots and holds it until the build and all that it
+# starts have ended, so that controllers that know nothing of each other share the host.
+take_slot() {
+    [ "$1" -gt 0 ] || return 0
+    mkdir -p "$state/slots"
+    told=
+    while :; do
+        slot=1
+        while [ "$slot" -le "$1" ]; do
+            exec 8>"$state/slots/$slot"
+            flock -n 8 && return 0
+            slot=$((slot + 1))
+        done
+        if [ -z "$told" ]; then
+            printf '[fleet] builds of other runs are in all slots of this host (%s): waiting\n' "$1"
+            told=1
+        fi
+        nap 1
+    done
+}
+
+# watch DIR ID MOST SILENT: ends a build that takes too long, or says nothing for too long.
+watch() {
+    dir=$1 mine=$2 most=$3 silent=$4 size= pace=5
+    [ "$most" -gt 0 ] || [ "$silent" -gt 0 ] || return 0
+    if [ "$most" -gt 0 ] && [ "$most" -lt 60 ]; then pace=1; fi
+    if [ "$silent" -gt 0 ] && [ "$silent" -lt 60 ]; then pace=1; fi
+    clock
+    began=$now heard=$now
+    while mine_runs; do
+        nap $pace
+        clock
+        before=$size
+        size=$(stat -c %s "$dir/log")
+        # A log at its limit is silent whatever the build says.
+        if [ "$size" != "$before" ] || [ "$size" -ge "${FLEET_LOG_LIMIT:-268435456}" ]; then
+            heard=$now
+        fi
+        why=
+        if [ "$silent" -gt 0 ] && [ $((now - heard)) -ge "$silent" ]; then why=silent; fi
+        if [ "$most" -gt 0 ] && [ $((now - began)) -ge "$most" ]; then why=timed-out; fi
+        if [ -n "$why" ]; then
+            locked "$dir"
+            if mine_runs; then end_as "$dir" "$why"; fi
+            return 0
+        fi
+    done
+}
+
+mine_runs() {
+    id=
+    [ -e "$dir/id" ] && read -r id <"$dir/id"
+    [ "$id" = "$mine" ] && [ ! -e "$dir/exit" ] && alive "$dir"
+}
+
+# end_as DIR WORD: ends a build, which says WORD from now on.
+end_as() {
+    printf '%s\n' "$2" >"$1/exit.forced"
+    # Before the runner can write a status of its own, and once more after it.
+    cp "$1/exit.forced" "$1/exit"
+    end_session "$1"
+    mv "$1/exit.forced" "$1/exit"
 }
 
 # Appends its input to a file as it comes (dd writes what it reads, at once), up to
@@ -303,11 +398,7 @@ cancel() {
         locked "$dir"
         look "$dir"
         if [ "$was" = running ] || [ "$was" = lost ]; then
-            printf 'cancelled\n' >"$dir/exit.cancelled"
-            # Before the runner can write a status of its own, and once more after it.
-            cp "$dir/exit.cancelled" "$dir/exit"
-            end_session "$dir"
-            mv "$dir/exit.cancelled" "$dir/exit"
+            end_as "$dir" cancelled
         fi
     fi
     status "$1"
@@ -333,6 +424,9 @@ list() {
 # has HEX: whether the context is here; marks its use.
 has() {
     say
+    mkdir -p "$state/contexts" || exit 73
+    exec 9>"$state/contexts/.lock" || exit 73
+    flock 9
     if [ -d "$state/contexts/$1/$1" ]; then
         : >"$state/contexts/$1/used"
         printf 'here=1\n'
@@ -346,7 +440,7 @@ has() {
 receive() {
     into=$state/contexts/.incoming-$1
     mkdir -p "$into/tree" || exit 73
-    find "$state/contexts" -maxdepth 1 -name '.incoming-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
+    find contexts -maxdepth 1 -name '.incoming-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
     tar -xpof - -C "$into/tree" || exit 74
     TZ=UTC touch -t 197001010000 "$into/tree"
     : >"$into/used"
@@ -368,6 +462,76 @@ commit() {
     say
 }
 
+# --- what is left over -----------------------------------------------------------------------
+
+# prune MINUTES: removes builds that ended, and contexts that were used, longer than that ago, and
+# what broken connections have left. Answers with the order of each build that is gone, behind
+# `order=`; the number of contexts behind `contexts=`; and the bytes that it made room for.
+prune() {
+    say
+    cd "$state" 2>/dev/null || { printf 'contexts=0\nbytes=0\n' && return 0; }
+    before=$(room "$state")
+    gone=$state/.gone-$$
+    mkdir "$gone" 2>/dev/null # which a full disk refuses: then all is removed where it is
+    used=
+    for dir in "$state"/builds/*/; do
+        dir=${dir%/}
+        [ -e "$dir/lock" ] || continue
+        exec 9>"$dir/lock" || continue
+        flock -n 9 || continue
+        look "$dir"
+        if [ "$was" = running ]; then
+            used="$used $(sed -n 's/.*"context": "sha256:\([0-9a-f]*\)".*/\1/p' "$dir/order.json")"
+        elif [ -n "$(find "$dir" -prune -mmin "+$1")" ]; then
+            [ ! -e "$dir/order.json" ] || { printf 'order='; tr -d '\n' <"$dir/order.json"; echo; }
+            discard "$dir"
+        fi
+    done
+    count=0
+    if [ -d "$state/contexts" ]; then
+        exec 9>"$state/contexts/.lock" || exit 73
+        flock 9
+    fi
+    for mark in $(find contexts -mindepth 2 -maxdepth 2 -name used -mmin "+$1" 2>/dev/null); do
+        name=${mark%/used}
+        name=${name##*/}
+        case " $used " in *" $name "*) continue ;; esac
+        # An upload that goes on writes no mark; a day is more than any takes.
+        case $name in .incoming-*) [ -n "$(find "$mark" -mmin +1440)" ] || continue ;; esac
+        discard "$state/contexts/$name" && count=$((count + 1))
+    done
+    exec 9>&-
+    find contexts -maxdepth 1 -name '.incoming-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
+    find builds -maxdepth 1 -name '.order-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
+    chmod -R u+rwX "$gone" 2>/dev/null
+    rm -rf "$gone"
+    printf 'contexts=%s\nbytes=%s\n' "$count" "$(($(room "$state") - before))"
+}
+
+# discard FOLDER: takes it out of everybody's sight at once; what it holds is removed later.
+discard() {
+    mv "$1" "$gone/" 2>/dev/null && return 0
+    chmod -R u+rwX "$1" 2>/dev/null
+    rm -rf "$1"
+}
+
+# room FOLDER: the bytes that are free there.
+room() {
+    df -P -k "$1" | {
+        read -r heading
+        read -r device blocks used free rest
+        printf '%s\n' "$((free * 1024))"
+    }
+}
+
+# free FOLDER: the same, as an answer; of the nearest folder above where there is none yet.
+free() {
+    say
+    folder=$1
+    while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
+    printf 'bytes=%s\n' "$(room "$folder")"
+}
+
 # check: whether this host has the tools.
 check() {
     for tool in dd flock setsid stat tar timeout; do
@@ -377,7 +541,8 @@ check() {
 }
 
 case $verb in
-start | run | follow | status | cancel | list | has | receive | commit | check) $verb "$@" ;;
+start | run | watch | follow | status | cancel | list) $verb "$@" ;;
+has | receive | commit | prune | free | check) $verb "$@" ;;
 tail) tail_log "$@" ;;
 *) die "fleet-host.sh: no such verb: $verb" ;;
 esac

@@ -111,11 +111,11 @@ def test_any_bytes_are_kept_on_the_host_and_lines_of_any_size_arrive(
     assert bench.follow(bench.start(printing(data, tmp_path)), lines) is State.FINISHED
     assert lines == [line.decode(errors="replace") for line in data.split(b"\n")]
     assert bench.read("log") == data
-    assert bench.read("exit") == b"0\n"
+    assert bench.read("exit").split() == [b"0"]
 
 
-def test_a_log_of_50_mb_arrives_whole(bench: Bench, tmp_path: Path) -> None:
-    data = b"".join(b"%063d\n" % n for n in range(800_000))
+def test_a_log_of_200_mb_arrives_whole(bench: Bench, tmp_path: Path) -> None:
+    data = b"".join(b"%0249d\n" % n for n in range(800_000))
     cursor = LogCursor(execution=bench.start(printing(data, tmp_path)))
     count = 0
 
@@ -359,3 +359,90 @@ def test_an_answer_that_is_no_log_is_refused(bench: Bench) -> None:
     with pytest.raises(EngineError, match="not fleet's"):
         bench.follow("x", [])
     bench.host.prefix = prefix
+
+
+# --- limits -------------------------------------------------------------------------------
+
+
+class Limited(Bench):
+    """The same with limits: seconds in all, seconds of silence, slots of the host."""
+
+    def order(self, name: str, command: str, limits: str) -> LogCursor:
+        files = {"order.json": "{}\n", "keep": "true", "command": command, "limits": limits + "\n"}
+        return LogCursor(execution=self.builds.start(name, files).id)
+
+
+@pytest.fixture
+def limited(tmp_path: Path, tools: str) -> Iterator[Limited]:
+    bench = Limited(tmp_path / "state", tools)
+    yield bench
+    for name in ("one", "two"):
+        bench.builds.cancel(name)
+    bench.host.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "command", "state"),
+    [
+        ("3 0 0", "while echo busy; do sleep 0.2; done", State.TIMED_OUT),
+        ("600 3 0", "echo begun; sleep 600", State.SILENT),
+    ],
+)
+def test_a_build_beyond_its_limits_is_ended_on_the_host_with_nobody_there(
+    limited: Limited, limits: str, command: str, state: State
+) -> None:
+    cursor = limited.order("one", command, limits)
+    until(lambda: limited.builds.status("one").state is state)
+    assert limited.builds.follow("one", cursor, lambda line: None) is state
+    until(lambda: limited.session() == [])
+    assert limited.order("one", "echo anew", limits).execution != cursor.execution
+
+
+def test_a_build_within_its_limits_leaves_no_watcher(limited: Limited) -> None:
+    cursor = limited.order("one", "for i in 1 2 3 4; do echo $i; sleep 1; done", "60 3 0")
+    lines: list[str] = []
+    assert limited.builds.follow("one", cursor, lines.append) is State.FINISHED
+    assert lines == ["1", "2", "3", "4"]
+    watchers = ["pgrep", "-f", f"watch {limited.folder}"]
+    until(lambda: subprocess.run(watchers, capture_output=True, check=False).returncode == 1)
+
+
+def test_builds_of_strangers_share_the_slots_of_a_host(limited: Limited) -> None:
+    first = limited.order("one", "echo one; sleep 600", "0 0 1")
+    until(lambda: b"one" in limited.read("log"))
+    second = limited.order("two", "echo two", "0 0 1")
+    log = limited.folder / "builds" / "two" / "log"
+    until(lambda: log.read_bytes())
+    assert b"builds of other runs" in log.read_bytes()
+    # A slot whose holder is dead is no obstacle.
+    for pid in limited.session():
+        os.kill(pid, signal.SIGKILL)
+    lines: list[str] = []
+    assert limited.builds.follow("two", second, lines.append) is State.FINISHED
+    assert lines[1:] == ["two"]
+    assert limited.builds.follow("one", first, lines.append) is State.LOST
+
+
+def test_what_is_left_over_is_removed_once_it_is_old_and_nothing_else(limited: Limited) -> None:
+    state = limited.folder
+    running = {"order.json": '{"context": "sha256:aa"}\n', "keep": "true", "command": "sleep 600"}
+    limited.builds.start("one", running)
+    limited.builds.start("two", {"order.json": '{"old": 1}\n', "keep": "true", "command": "true"})
+    until(lambda: limited.builds.status("two").state is State.FINISHED)
+    for name in ("aa", "bb", "cc", ".incoming-old"):
+        (state / "contexts" / name / name).mkdir(parents=True)
+        (state / "contexts" / name / "used").touch()
+    old = 1_000_000_000
+    for path in ("aa/used", "bb/used", ".incoming-old/used", ".incoming-old"):
+        os.utime(state / "contexts" / path, (old, old))
+    assert limited.builds.prune(3600).orders == ()
+    os.utime(state / "builds" / "two", (old, old))
+    (state / "contexts" / "dd" / "dd").mkdir(parents=True)
+    (state / "contexts" / "dd" / "used").touch()
+    os.utime(state / "contexts" / "dd" / "used", (old, old))
+    pruned = limited.builds.prune(3600)
+    assert pruned.orders == ('{"old": 1}',)
+    assert pruned.contexts == 1
+    assert sorted(path.name for path in (state / "builds").iterdir()) == ["one"]
+    assert sorted(path.name for path in (state / "contexts").glob("*")) == [".lock", "aa", "cc"]
+    assert limited.builds.free(str(state / "not" / "there")) > 0

@@ -12,17 +12,19 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from fleet.engine import BuildOrder, BuiltImage
+from fleet.engine import BuildOrder, BuiltImage, Pruned
 from fleet.errors import ConnectionLost, NotInRegistry
-from fleet.events import Event, to_json
+from fleet.events import BuildOrdered, Event, to_json
 from fleet.models import (
     Credentials,
     Descriptor,
     HostReport,
     IndexOutcome,
     JobId,
+    Limits,
     Outcome,
     Plan,
     PublishedImage,
@@ -32,6 +34,7 @@ from fleet.models import (
 from fleet.platforms import Platform
 from fleet.references import Reference
 from fleet.registry import CredentialStore
+from fleet.run.cancel import Reopen
 from fleet.run.execute import execute
 from fleet.run.job import Shop
 from fleet.run.machine import Machine
@@ -88,6 +91,13 @@ class StandInRegistry:
             annotations=pairs(told.get("annotations", {})),
         )
 
+    def manifest(self, reference: Reference) -> Any:
+        image = self._image(reference)
+        return SimpleNamespace(body=b"manifest", descriptor=image.descriptor)
+
+    def ping(self, registry: str) -> None:
+        self.stage.happens("ping")
+
     def put_manifest(self, reference: Reference, body: bytes, media_type: str) -> str:
         self.stage.happens("stitch", image=reference.repository.split("/")[-1])
         self.puts.append(str(reference))
@@ -138,6 +148,24 @@ class StandInEngine:
     def sync(self, context: Any) -> bool:
         self._happens("sync", image=context.root.name)
         return True
+
+    def free(self) -> int:
+        self._happens("room")
+        return self.stage.free
+
+    def tidy(self) -> None:
+        self._happens("tidy")
+
+    def prune(self, age: float) -> Pruned:
+        self._happens("prune")
+        return Pruned(orders=("{}",), contexts=2, freed=3_000_000)
+
+    def answer(self) -> None:
+        self._happens("answer")
+
+    def cancel(self, key: str) -> None:
+        self._happens("cancel")
+        self.stage.cancelled.append((self.name, key))
 
     def pull(self, reference: Reference, platform: Platform, who: Credentials | None) -> None:
         self.stage.pulled.append(str(reference))
@@ -192,6 +220,10 @@ class Stage:
     orders: dict[JobId, BuildOrder] = field(default_factory=dict)
     pulled: list[str] = field(default_factory=list)
     shown: list[Credentials | None] = field(default_factory=list)
+    cancelled: list[tuple[str, str]] = field(default_factory=list)
+    free: int = 1 << 40
+    limits: Limits = field(default_factory=Limits)
+    allow_partial: bool = False
 
     def __post_init__(self) -> None:
         self.registry = StandInRegistry(self)
@@ -247,7 +279,12 @@ class Stage:
         fault.do()
 
     def run(
-        self, plan: Plan | None = None, *, publish: bool = True
+        self,
+        plan: Plan | None = None,
+        *,
+        publish: bool = True,
+        name: str = "RUN",
+        reopen: Reopen | None = None,
     ) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
         """Execute a plan, by default that of everything."""
         plan = plan or self.fleet.plan()
@@ -256,6 +293,8 @@ class Stage:
             shop=self.shop(),
             machines={report.spec.name: self.machine(report) for report in self.fleet.reports},
             log_path=lambda job, attempt: Path(f"{job.slug}.{attempt}.log"),
+            run=name,
+            reopen=reopen,
         )
 
     def shop(self) -> Shop:
@@ -283,6 +322,8 @@ class Stage:
             policy=self.policy,
             emit=emit,
             stop=self.stop,
+            limits=self.limits,
+            allow_partial=self.allow_partial,
             push=self.push,
             signer=self.signer,
         )
@@ -296,7 +337,12 @@ class Stage:
             tunnelled={},
         )
 
-    def told(self, *kinds: type[Event]) -> list[Event]:
+    @property
+    def ordered(self) -> dict[JobId, str]:
+        """The key of each build that was begun."""
+        return {e.job: e.key for e in self.events if isinstance(e, BuildOrdered)}
+
+    def told(self, *kinds: type[Event]) -> list[Any]:
         """The events of some types, in the order in which they were told."""
         return [event for event in self.events if isinstance(event, kinds)]
 

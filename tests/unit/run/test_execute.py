@@ -6,7 +6,10 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,20 +17,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleet.engine import Engine
 from fleet.errors import (
     AuthenticationFailed,
     BuildFailed,
     BuildLost,
     ConnectionLost,
+    DiskFull,
     EngineDown,
     HostError,
+    HostUnreachable,
+    MirrorTrouble,
+    OutOfMemory,
     PushFailed,
     RegistryBusy,
     RegistryDenied,
     SmokeFailed,
 )
 from fleet.events import (
+    BuildOrdered,
     Event,
+    HostAway,
+    HostBack,
     HostLost,
     IndexFinished,
     IndexStarted,
@@ -37,11 +48,11 @@ from fleet.events import (
     RetryScheduled,
     StepFinished,
 )
-from fleet.models import LABEL_EMULATED, LABEL_INPUTS, Held, Status, Step
+from fleet.models import LABEL_EMULATED, LABEL_INPUTS, LABEL_PARTIAL, Held, JobId, Status, Step
 from fleet.plan import staying
-from fleet.run.execute import speaks_against_host
+from fleet.run import execute as execute_module
 from fleet.run.provenance import Provenance
-from fleet.run.retry import Policy
+from fleet.run.retry import Policy, speaks_against_host
 from fleet.run.sign import Signer
 from tests.unit.plan.builders import (
     AMD64,
@@ -56,7 +67,7 @@ from tests.unit.plan.builders import (
     three_hosts,
 )
 
-from .standins import PASSWORD, Stage, ends
+from .standins import PASSWORD, Stage, StandInEngine, ends
 
 PLATFORMS = (AMD64, ARM32, ARM64)
 HELLO = image("hello", on=[DEBIAN], text=f"FROM {DEBIAN}\n")
@@ -312,35 +323,112 @@ def test_a_defect_of_fleets_costs_one_job_and_says_that_it_is_one(stage: Stage) 
 # --- hosts that fail ----------------------------------------------------------------------
 
 
-def test_a_job_moves_from_a_host_that_fails_to_another_of_its_platform(wide: Stage) -> None:
-    error = ConnectionLost("amd64-1", "the connection is gone")
+def test_a_job_moves_from_a_host_that_is_out_to_another_of_its_platform(wide: Stage) -> None:
+    error = AuthenticationFailed("amd64-1", "no key was taken")
     wide.fault(error, step="build", host="amd64-1", times=99)
     outcomes, indexes = wide.run()
     assert all(o.status is Status.BUILT for o in outcomes)
     assert {o.host for o in outcomes if o.id.platform == AMD64} == {"amd64-2"}
     assert all(i.error is None for i in indexes)
     (lost,) = wide.told(HostLost)
-    assert (lost.host, lost.error.kind) == ("amd64-1", "ConnectionLost")
+    assert (lost.host, lost.error.kind) == ("amd64-1", "AuthenticationFailed")
     moved = [o for o in outcomes if o.attempts == 2]
     assert len(moved) == 1
     assert moved[0].log == Path(f"{moved[0].id.slug}.2.log")
 
 
 def test_a_host_that_was_lost_is_given_nothing_more(wide: Stage) -> None:
-    wide.fault(BuildLost("amd64-1", "rebooted"), step="build", host="amd64-1", times=99)
+    error = AuthenticationFailed("amd64-1", "no key was taken")
+    wide.fault(error, step="build", host="amd64-1", times=99)
     wide.run()
     lost = next(n for n, e in enumerate(wide.events) if isinstance(e, HostLost))
     later = [e.host for e in wide.events[lost:] if isinstance(e, JobStarted)]
     assert "amd64-1" not in later
 
 
-def test_a_host_that_is_lost_by_two_jobs_at_once_is_told_once(tmp_path: Path) -> None:
+def test_a_job_moves_at_once_from_a_host_that_is_away(wide: Stage) -> None:
+    """Nothing waits for a host while another one can do it."""
+    gone = ConnectionLost("amd64-1", "the connection is gone")
+    wide.fault(gone, step="build", host="amd64-1", times=2)
+    wide.fault(HostUnreachable("amd64-1", "no route"), step="answer", times=10**6)
+    wide.limits = replace(wide.limits, host_wait=1.0)
+    outcomes, indexes = wide.run()
+    assert all(o.status is Status.BUILT for o in outcomes)
+    assert {o.host for o in outcomes if o.id.platform == AMD64} == {"amd64-2"}
+    assert all(i.error is None for i in indexes)
+    (away,) = wide.told(HostAway)
+    assert (away.host, away.error.kind, away.wait) == ("amd64-1", "ConnectionLost", 1.0)
+
+
+def test_a_platforms_only_host_is_waited_for_and_goes_on(stage: Stage) -> None:
+    stage.fault(ConnectionLost("pi-1", "reset"), step="build", host="pi-1", times=2)
+    stage.fault(EngineDown("pi-1", "it starts"), step="answer", host="pi-1", times=3)
+    outcomes, indexes = stage.run()
+    assert all(o.good for o in outcomes)
+    assert all(i.error is None for i in indexes)
+    assert [e.host for e in stage.told(HostAway, HostBack)] == ["pi-1", "pi-1"]
+    assert stage.told(HostLost) == []
+    assert {o.attempts for o in outcomes if o.id.platform == ARM32} == {1, 2}
+
+
+def test_a_host_that_does_not_come_back_fails_what_was_begun_by_that_name(stage: Stage) -> None:
+    stage.fault(ConnectionLost("pi-1", "reset"), step="build", host="pi-1", times=2)
+    stage.fault(HostUnreachable("pi-1", "no route"), step="answer", times=10**6)
+    stage.limits = replace(stage.limits, host_wait=0.05)
+    outcomes, _ = stage.run()
+    ended = ends(outcomes)
+    why = "no host is left for it: pi-1: it did not come back within 0 s: no route"
+    assert ended["hello linux/arm/v7"] == f"failed: {why}"
+    assert ended["tools linux/arm/v7"] == f"blocked: {why}"
+    assert ended["plugins linux/arm/v7"] == "skipped: its parent hello linux/arm/v7 failed"
+    (lost,) = stage.told(HostLost)
+    assert lost.error.kind == "HostStayedAway"
+    failed = next(o for o in outcomes if o.status is Status.FAILED)
+    assert failed.error is not None
+    assert (failed.host, failed.attempts, failed.error.kind) == ("pi-1", 1, "ConnectionLost")
+
+
+def test_a_host_that_fails_time_and_again_is_taken_out(stage: Stage) -> None:
+    stage.fault(ConnectionLost("pi-1", "reset"), step="build", host="pi-1", times=99)
+    outcomes, indexes = stage.run()
+    ended = ends(outcomes)
+    assert ended["hello linux/arm/v7"].startswith("failed: pi-1: it failed 3 times in a row")
+    assert ended["tools linux/arm/v7"].startswith("blocked: no host is left for it: pi-1: it")
+    assert len(stage.told(HostAway)) == 2
+    assert len(stage.told(HostLost)) == 1
+    assert sum(o.good for o in outcomes) == 6
+    assert all(i.error is not None for i in indexes)
+    assert stage.registry.puts == []
+
+
+def test_a_host_that_does_something_in_between_has_not_failed_in_a_row(tmp_path: Path) -> None:
+    recipes = tuple(
+        image(f"i{n}", on=[DEBIAN], platforms=[AMD64], text=f"FROM {DEBIAN}\nRUN {n}\n")
+        for n in range(4)
+    )
+    reports = (host("amd64-1", AMD64),)
+    stage = Stage(fleet=Fleet(recipes=recipes, held=BASES, reports=reports), folder=tmp_path)
+    for recipe in recipes:
+        lost = ConnectionLost("amd64-1", "reset")
+        stage.fault(lost, step="build", image=recipe.image.name, times=2)
+    outcomes, _ = stage.run()
+    assert all(o.good and o.attempts == 2 for o in outcomes)
+
+
+def both_at_once(tmp_path: Path, **changes: object) -> Stage:
+    """Two images on one host of two slots."""
     report = host("amd64-1", AMD64)
     report = replace(report, spec=replace(report.spec, slots=2))
     recipes = tuple(
-        image(name, on=[DEBIAN], platforms=[AMD64], text=f"FROM {DEBIAN}\n") for name in "ab"
+        image(name, on=[DEBIAN], platforms=[AMD64], text=f"FROM {DEBIAN}\nRUN {name}\n")
+        for name in "ab"
     )
-    stage = Stage(fleet=Fleet(recipes=recipes, held=BASES, reports=(report,)), folder=tmp_path)
+    fleet = Fleet(recipes=recipes, held=BASES, reports=(report,))
+    return Stage(fleet=fleet, folder=tmp_path, **changes)  # type: ignore[arg-type]
+
+
+def test_a_host_that_is_lost_by_two_jobs_at_once_is_told_once(tmp_path: Path) -> None:
+    stage = both_at_once(tmp_path)
     both = threading.Barrier(2, timeout=60)
 
     def lost() -> None:
@@ -353,25 +441,150 @@ def test_a_host_that_is_lost_by_two_jobs_at_once_is_told_once(tmp_path: Path) ->
     assert len(stage.told(HostLost)) == 1
 
 
-def test_the_loss_of_a_platforms_only_host_fails_what_ran_and_blocks_what_waited(
+# --- memory, disk, time -------------------------------------------------------------------
+
+
+def test_out_of_memory_is_tried_once_more_alone_on_the_host(tmp_path: Path) -> None:
+    stage = both_at_once(tmp_path)
+    running: list[int] = []
+    beside = threading.Event()
+
+    def starved() -> None:
+        beside.wait(60)
+        raise OutOfMemory("amd64-1", 1, ("Killed",))
+
+    def holds() -> None:
+        beside.set()
+
+    stage.fault(starved, step="build", image="a")
+    stage.fault(holds, step="build", image="b")
+    stage.fault(lambda: running.append(1), step="build", image="a")
+    outcomes, _ = stage.run()
+    assert all(o.good for o in outcomes)
+    assert {o.id.image: o.attempts for o in outcomes} == {"a": 2, "b": 1}
+    (again,) = stage.told(RetryScheduled)
+    assert again.error.kind == "OutOfMemory"
+    assert "alone" in again.error.message
+    assert running == [1]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_out_of_memory_twice_or_with_one_slot_is_a_failure(stage: Stage, times: int) -> None:
+    error = OutOfMemory("pi-1", 1, ("Killed",))
+    stage.fault(error, step="build", image="tools", platform=ARM32, times=times)
+    outcomes, _ = stage.run()
+    (failed,) = [o for o in outcomes if not o.good]
+    assert failed.error is not None
+    assert (failed.attempts, failed.error.kind) == (1, "OutOfMemory")
+
+
+def test_a_full_disk_is_pruned_and_the_step_done_again(stage: Stage) -> None:
+    stage.fault(DiskFull("pi-1", "no space left"), step="build", platform=ARM32)
+    outcomes, _ = stage.run()
+    assert all(o.good and o.attempts == 1 for o in outcomes)
+    (notice,) = stage.told(Notice)
+    assert notice.message == "pi-1: removed 1 old builds and 2 contexts, for 3 MB"
+
+
+def test_a_disk_that_stays_full_sends_the_job_elsewhere(wide: Stage) -> None:
+    wide.fault(DiskFull("amd64-1", "no space left"), step="build", host="amd64-1", times=9)
+    outcomes, _ = wide.run()
+    assert all(o.good for o in outcomes)
+    assert [e.host for e in wide.told(HostLost)] == ["amd64-1"]
+
+
+def test_a_build_is_not_begun_where_too_little_room_is_left(stage: Stage) -> None:
+    stage.free = 5_000_000
+    outcomes, _ = stage.run()
+    assert stage.orders == {}
+    assert "5 MB free on its disk, and a build shall find 1000 MB" in outcomes[0].reason
+
+
+def test_a_mirrors_trouble_is_tried_again_and_an_images_own_count_bounds_it(stage: Stage) -> None:
+    trouble = MirrorTrouble("pi-1", 100, ("Hash Sum mismatch",))
+    stage.policy = Policy(attempts=9, build_attempts=3, first_wait=0.0, longest_wait=0.0)
+    stage.fault(trouble, step="build", platform=ARM32, image="tools", times=2)
+    outcomes, _ = stage.run()
+    assert all(o.good for o in outcomes)
+    assert len(stage.told(RetryScheduled)) == 2
+
+
+def test_an_images_own_attempts_come_before_the_runs(tmp_path: Path) -> None:
+    once = replace(TOOLS, image=replace(TOOLS.image, attempts=1))
+    stage = Stage(fleet=Fleet(recipes=(HELLO, once), held=BASES), folder=tmp_path)
+    for name in ("hello", "tools"):
+        error = PushFailed("pi-1", "reset", transient=True)
+        stage.fault(error, step="push", image=name, platform=ARM32)
+    outcomes, _ = stage.run()
+    assert [str(o.id) for o in outcomes if not o.good] == ["tools linux/arm/v7"]
+
+
+def test_a_push_that_is_refused_for_a_while_waits_as_long_as_the_registry_says(
     stage: Stage,
 ) -> None:
-    stage.fault(
-        ConnectionLost("pi-1", "the connection is gone"), step="build", host="pi-1", times=9
-    )
-    outcomes, indexes = stage.run()
-    ended = ends(outcomes)
-    assert ended["hello linux/arm/v7"] == "failed: pi-1: the connection is gone"
-    assert ended["plugins linux/arm/v7"] == "skipped: its parent hello linux/arm/v7 failed"
-    assert ended["tools linux/arm/v7"] == (
-        "blocked: no host is left for it: pi-1: the connection is gone"
-    )
-    assert sum(o.good for o in outcomes) == 6
-    assert all(i.error is not None for i in indexes)
-    assert stage.registry.puts == []
-    failed = next(o for o in outcomes if o.status is Status.FAILED)
-    assert failed.started is not None
-    assert failed.ended is not None
+    stage.policy = Policy(attempts=2, first_wait=0.0, longest_wait=0.0)
+    error = PushFailed("pi-1", "toomanyrequests", transient=True)
+    stage.fault(error, step="push", image="tools", platform=ARM32)
+    stage.fault(RegistryBusy("429", retry_after=0.25), step="ping")
+    outcomes, _ = stage.run()
+    assert all(o.good for o in outcomes)
+    (retried,) = stage.told(RetryScheduled)
+    assert retried.wait >= 0.25
+    assert "toomanyrequests" in retried.error.message
+
+
+# --- partial publication ------------------------------------------------------------------
+
+
+def fails(stage: Stage) -> None:
+    stage.fault(BuildFailed("pi-1", 2, ()), step="build", image="tools", platform=ARM32)
+
+
+def test_what_is_whole_is_published_where_that_was_asked_for(stage: Stage) -> None:
+    fails(stage)
+    stage.allow_partial = True
+    _, indexes = stage.run()
+    partial = next(i for i in indexes if i.plan.image == "tools")
+    assert partial.error is None
+    assert partial.lacking == (ARM32,)
+    (published,) = partial.published
+    assert {m.platform for m in published.members} == {AMD64, ARM64}
+    assert dict(published.annotations)[LABEL_PARTIAL] == "linux/arm/v7"
+
+
+def test_a_platform_that_could_not_be_renewed_stays_as_it_stands(stage: Stage) -> None:
+    _, indexes = stage.run()
+    before = {
+        m.platform: m for i in indexes for m in i.published[0].members if i.plan.image == "tools"
+    }
+    again = Stage(fleet=stage.fleet, folder=stage.folder, allow_partial=True)
+    again.registry.images, again.registry.tags = stage.registry.images, stage.registry.tags
+    fails(again)
+    _, indexes = again.run()
+    partial = next(i for i in indexes if i.plan.image == "tools")
+    assert partial.error is None, partial.error
+    after = {m.platform: m for m in partial.published[0].members}
+    assert after[ARM32].descriptor.digest == before[ARM32].descriptor.digest
+    assert dict(partial.published[0].annotations)[LABEL_PARTIAL] == "linux/arm/v7"
+
+
+def test_an_image_may_allow_it_for_itself(tmp_path: Path) -> None:
+    tools = replace(TOOLS, image=replace(TOOLS.image, allow_partial=True))
+    stage = Stage(fleet=Fleet(recipes=(HELLO, tools), held=BASES), folder=tmp_path)
+    for name in ("hello", "tools"):
+        stage.fault(BuildFailed("pi-1", 2, ()), step="build", image=name, platform=ARM32)
+    _, indexes = stage.run()
+    assert {i.plan.image: i.error is None for i in indexes} == {"hello": False, "tools": True}
+
+
+def test_where_nothing_is_whole_nothing_is_published(stage: Stage) -> None:
+    stage.allow_partial = True
+    stage.fault(BuildFailed("h", 2, ()), step="build", image="tools", times=9)
+    _, indexes = stage.run()
+    assert next(i for i in indexes if i.plan.image == "tools").error is not None
+
+
+# --- what speaks against whom -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -380,6 +593,8 @@ def test_the_loss_of_a_platforms_only_host_fails_what_ran_and_blocks_what_waited
         (ConnectionLost("h", ""), True),
         (BuildLost("h", ""), True),
         (EngineDown("h", ""), True),
+        (DiskFull("h", ""), True),
+        (OutOfMemory("h", 1, ()), False),
         (AuthenticationFailed("h", ""), True),
         (BuildFailed("h", 1, ()), False),
         (SmokeFailed("h", ""), False),
@@ -494,6 +709,9 @@ troubles = st.builds(
             BuildFailed("h", 1, ()),
             ConnectionLost("h", "gone"),
             BuildLost("h", "rebooted"),
+            EngineDown("h", "no daemon"),
+            DiskFull("h", "full"),
+            OutOfMemory("h", 1, ()),
             PushFailed("h", "reset", transient=True),
             RegistryDenied("no"),
             ValueError("a defect"),
@@ -528,6 +746,144 @@ def test_whatever_fails_every_job_ends_and_only_whole_indexes_are_put(
             assert set(index.plan.members) <= good
     put = {name.rpartition("/")[2].removesuffix(":latest") for name in stage.registry.puts}
     assert put == {i.plan.image for i in indexes if i.error is None}
+
+
+# --- Ctrl-C, once and twice ---------------------------------------------------------------
+
+
+class Reopened:
+    """New connections to the stage's engines."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[Engine]:
+        yield StandInEngine(self.stage, name)  # type: ignore[misc]
+
+
+def pressed_while_building(stage: Stage, *numbers: signal.Signals) -> None:
+    """Interrupts come while the Raspberry Pi builds, each once the one before it was heard."""
+    left = list(numbers)
+
+    def press(event: Event | None = None) -> None:
+        if left and (event is None or (isinstance(event, Notice) and "goes on" in event.message)):
+            os.kill(os.getpid(), left.pop(0))
+
+    def interrupted() -> None:
+        press()
+        stage.hosts["pi-1"].wait_for_close()
+
+    stage.on_event = press
+    stage.fault(interrupted, step="build", host="pi-1")
+
+
+def test_the_first_interrupt_says_how_to_go_on_and_how_to_end_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute_module, "GRACE", 0.05)
+    pressed_while_building(stage, signal.SIGINT)
+    stage.run(name="r-1", reopen=Reopened(stage))
+    (notice,) = stage.told(Notice)
+    assert "hello linux/arm/v7 on pi-1" in notice.message
+    assert "`fleet resume r-1`" in notice.message
+    assert "`fleet cancel r-1`" in notice.message
+    assert stage.cancelled == []
+
+
+def test_the_second_interrupt_ends_the_builds_on_their_hosts(stage: Stage) -> None:
+    pressed_while_building(stage, signal.SIGINT, signal.SIGINT)
+    outcomes, _ = stage.run(reopen=Reopened(stage))
+    key = stage.ordered[job("hello", ARM32)]
+    assert ("pi-1", key) in stage.cancelled
+    assert any("pi-1 is cancelled" in e.message for e in stage.told(Notice))
+    assert ends(outcomes)["hello linux/arm/v7"].startswith("cancelled: ")
+
+
+def test_builds_of_a_host_that_does_not_answer_are_named(stage: Stage) -> None:
+    pressed_while_building(stage, signal.SIGINT, signal.SIGINT)
+    stage.fault(HostUnreachable("pi-1", "no route"), step="cancel", host="pi-1", times=9)
+    stage.run(reopen=Reopened(stage))
+    said = [e.message for e in stage.told(Notice)]
+    assert any("could not be cancelled: pi-1: no route" in message for message in said)
+
+
+def test_a_system_that_shuts_down_is_not_kept_waiting(stage: Stage) -> None:
+    pressed_while_building(stage, signal.SIGTERM, signal.SIGTERM)
+    stage.run(reopen=Reopened(stage))
+    assert stage.cancelled == []
+
+
+def test_what_is_ordered_is_told_under_its_key(stage: Stage) -> None:
+    stage.run()
+    told = {e.job: e.key for e in stage.told(BuildOrdered)}
+    assert told == {id: order.key for id, order in stage.orders.items()}
+
+
+def test_what_goes_on_on_a_host_that_comes_back_too_late_is_ended_there(wide: Stage) -> None:
+    """A job that moved has begun anew elsewhere: nobody waits for its first build any more."""
+    moved = threading.Event()
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, BuildOrdered) and event.attempt == 2:
+            moved.set()
+
+    def answers() -> None:
+        assert moved.wait(60)
+
+    wide.on_event = on_event
+    wide.policy = Policy(attempts=1, first_wait=0.0, longest_wait=0.0)
+    wide.fault(ConnectionLost("amd64-1", "reset"), step="build", host="amd64-1")
+    wide.fault(answers, step="answer", host="amd64-1")
+    # The run goes on until the host is back.
+    wide.fault(lambda: wait_until_told(wide, HostBack), step="build", platform=ARM32)
+    outcomes, _ = wide.run()
+    assert all(o.good for o in outcomes)
+    (lost,) = [e for e in wide.told(BuildOrdered) if e.attempt == 1 and e.job == moved_job(wide)]
+    assert wide.cancelled == [("amd64-1", lost.key)]
+
+
+def moved_job(stage: Stage) -> JobId:
+    return next(e.job for e in stage.told(BuildOrdered) if e.attempt == 2)
+
+
+def wait_until_told(stage: Stage, kind: type[Event]) -> None:
+    end = time.monotonic() + 60
+    while not stage.told(kind):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_run_that_is_done_does_not_wait_for_a_host_that_is_away(wide: Stage) -> None:
+    asked = threading.Event()
+    wide.fault(ConnectionLost("amd64-1", "reset"), step="build", host="amd64-1", times=2)
+    wide.fault(lambda: asked.wait(60), step="answer", host="amd64-1")
+    outcomes, _ = wide.run()
+    assert all(o.good for o in outcomes)
+    assert wide.told(HostBack) == []
+    asked.set()
+
+
+def test_a_refusal_that_the_registry_knows_nothing_of_is_tried_once_more(stage: Stage) -> None:
+    """Docker's daemon forgets the credentials where its first question meets a 503."""
+    error = PushFailed("pi-1", "cannot push: unauthorized: ", transient=False)
+    stage.policy = Policy(attempts=9, first_wait=0.0, longest_wait=0.0)
+    stage.fault(error, step="push", image="tools", platform=ARM32)
+    stage.fault(error, step="push", image="hello", platform=ARM32, times=9)
+    outcomes, _ = stage.run()
+    ended = ends(outcomes)
+    assert ended["tools linux/arm/v7"] == "built@pi-1"
+    assert ended["hello linux/arm/v7"].startswith("failed: pi-1: cannot push: unauthorized")
+    assert len(stage.told(RetryScheduled)) == 2
+
+
+def test_a_refusal_that_the_registry_confirms_is_final(stage: Stage) -> None:
+    error = PushFailed("pi-1", "cannot push: unauthorized: ", transient=False)
+    stage.fault(error, step="push", image="tools", platform=ARM32)
+    stage.fault(RegistryDenied("wrong password"), step="ping")
+    outcomes, _ = stage.run()
+    assert ends(outcomes)["tools linux/arm/v7"].startswith("failed: ")
+    assert stage.told(RetryScheduled) == []
 
 
 # --- images that stay on their hosts ------------------------------------------------------

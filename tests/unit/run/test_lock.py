@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import ExitCode, LockHeld
-from fleet.run.lock import run_lock
+from fleet.run.lock import end_holder, run_lock
 
 HOLDS = """
 import sys
 from pathlib import Path
-from fleet.run.lock import run_lock
+from fleet.run.lock import end_holder, run_lock
 with run_lock(Path(sys.argv[1]), Path(sys.argv[2]), run="the-first"):
     print("held", flush=True)
     sys.stdin.read()
@@ -149,3 +149,43 @@ def test_where_nothing_can_be_written_the_run_goes_on_with_a_warning(
     with run_lock(tmp_path / "state" / "locks", inventory, run="the-first") as warning:
         assert warning is not None
         assert "cannot be written" in warning
+
+
+# --- ending the run that holds it ---------------------------------------------------------
+
+
+def test_a_run_that_goes_on_is_told_to_stop(folder: Path, inventory: Path) -> None:
+    with another_process(folder, inventory) as process:
+        assert end_holder(folder, inventory, run="the-first")
+        assert process.wait(30) == -signal.SIGTERM
+
+
+def test_another_run_than_the_named_one_is_left_alone(folder: Path, inventory: Path) -> None:
+    with another_process(folder, inventory) as process:
+        assert not end_holder(folder, inventory, run="another")
+        assert process.poll() is None
+
+
+def test_what_a_dead_run_has_left_signals_nobody(folder: Path, inventory: Path) -> None:
+    folder.mkdir(parents=True)
+    with run_lock(folder, inventory, run="mine"):
+        pass
+    (holder,) = {path.with_suffix(".json") for path in folder.glob("*.lock")}
+    holder.write_text(json.dumps({"run": "mine", "pid": os.getpid(), "since": 0.0}))
+    assert not end_holder(folder, inventory, run="mine")
+
+
+def test_a_run_that_does_not_end_is_an_error(folder: Path, inventory: Path) -> None:
+    deaf = HOLDS.replace("import sys\n", "import signal, sys\nsignal.signal(15, signal.SIG_IGN)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-c", deaf, folder, inventory],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(LockHeld, match="told to stop"):
+            end_holder(folder, inventory, run="the-first", patience=0.1)
+        process.kill()

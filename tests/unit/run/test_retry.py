@@ -14,13 +14,17 @@ from fleet.errors import (
     ConnectionLost,
     FleetError,
     Interrupted,
+    MirrorTrouble,
+    PushFailed,
     RegistryBusy,
     RegistryDenied,
     RegistryUnreachable,
 )
 from fleet.run.retry import Policy, retry
 
-AT_ONCE = Policy(attempts=4, first_wait=0.0, longest_wait=0.0, longest_retry_after=0.0)
+AT_ONCE = Policy(
+    attempts=4, host_attempts=4, first_wait=0.0, longest_wait=0.0, longest_retry_after=0.0
+)
 FOR_EVER = Policy(attempts=4, first_wait=3600.0, longest_wait=3600.0)
 
 
@@ -140,7 +144,7 @@ def test_the_wait_that_is_told_is_that_which_the_registry_asked_for() -> None:
             stop=stop,
             before_wait=before_wait,
         )
-    assert 77.0 <= waits[0] <= 78.0
+    assert 77.0 <= waits[0] <= 77.0 + Policy().first_wait
 
 
 # --- stopping -----------------------------------------------------------------------------
@@ -176,3 +180,27 @@ def test_nothing_begins_once_the_run_is_stopped() -> None:
     with pytest.raises(Interrupted):
         run(operation, stop=stop)
     assert operation.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        (RegistryBusy("503"), 6),
+        (PushFailed("pi-1", "reset", transient=True), 6),
+        (ConnectionLost("pi-1", "reset"), 3),
+        (MirrorTrouble("pi-1", 100, ()), 3),
+    ],
+)
+def test_how_often_depends_on_who_is_to_blame(error: FleetError, attempts: int) -> None:
+    policy = Policy(first_wait=0.0, longest_wait=0.0)
+    operation = Attempts(*([error] * 99))
+    with pytest.raises(type(error)):
+        run(operation, policy)
+    assert operation.calls == attempts
+
+
+def test_half_a_minute_of_a_registry_that_is_down_is_outlasted() -> None:
+    policy = Policy()
+    waits = [policy.wait(RegistryBusy("503"), n) for n in range(1, policy.attempts)]
+    assert sum(waits) > 30
+    assert sum(waits) <= 62

@@ -33,6 +33,46 @@ def schedule(
     )
 
 
+def test_what_only_a_host_that_is_away_may_take_waits_for_it() -> None:
+    s = schedule(
+        planned("a", hosts=["h1"]),
+        planned("b", hosts=["h1", "h2"]),
+        planned("c", hosts=["h1"]),
+        slots={"h1": 1, "h2": 1},
+    )
+    assert taken(s) == ["a@h1", "b@h2"]
+    s.suspend(job("a"))
+    assert s.is_away("h1")
+    assert taken(s) == []
+    assert refused(s) == {}
+    s.back("h1")
+    assert taken(s) == ["a@h1"]
+
+
+def test_a_host_that_stays_away_fails_what_was_begun_and_blocks_the_rest() -> None:
+    s = schedule(planned("a"), planned("b"), planned("c", on=["a"]))
+    taken(s)
+    s.suspend(job("a"))
+    s.lose("h1", "h1: stayed away")
+    assert refused(s) == {
+        "a": "failed: no host is left for it: h1: stayed away",
+        "b": "blocked: no host is left for it: h1: stayed away",
+        "c": "skipped: its parent a linux/amd64 failed",
+    }
+    assert s.finished
+
+
+def test_a_job_that_shall_be_alone_waits_until_its_host_is_idle_and_nothing_joins_it() -> None:
+    s = schedule(*(planned(name) for name in "abcd"), slots={"h1": 2})
+    assert taken(s) == ["a@h1", "b@h1"]
+    s.alone(job("a"))
+    assert taken(s) == []
+    s.ended(job("b"), Status.BUILT)
+    assert taken(s) == ["a@h1"]
+    s.ended(job("a"), Status.BUILT)
+    assert taken(s) == ["c@h1", "d@h1"]
+
+
 def taken(schedule: Schedule) -> list[str]:
     """What starts now, as ``image@host``."""
     return [f"{a.job.id.image}@{a.host}" for a in schedule.take()]
@@ -325,6 +365,8 @@ def test_every_job_ends_once_after_good_parents_and_within_the_slots(
     ends |= {j.id: Status.BLOCKED for j in plan.jobs if j.action is Action.BLOCKED}
     running: dict[JobId, str] = {}
     lost: set[str] = set()
+    away: set[str] = set()
+    alone: dict[JobId, str] = {}
     attempts: Counter[JobId] = Counter()
 
     def end(id: JobId, status: Status) -> None:
@@ -339,6 +381,7 @@ def test_every_job_ends_once_after_good_parents_and_within_the_slots(
             assert host in assignment.job.hosts
             assert host in slots
             assert host not in lost
+            assert host not in away
             assert id not in running
             assert id not in ends
             assert all(ends.get(parent) in GOOD for parent in assignment.job.parents)
@@ -351,10 +394,28 @@ def test_every_job_ends_once_after_good_parents_and_within_the_slots(
         used = Counter(running.values())
         assert all(used[host] <= slots[host] for host in used)
         assert s.running == len(running)
-        if not running:
+        if not running and not away:
             break
+        if away and (not running or data.draw(st.booleans())):
+            host = data.draw(st.sampled_from(sorted(away)))
+            away.discard(host)
+            if data.draw(st.booleans()):
+                s.back(host)
+            else:
+                lost.add(host)
+                s.lose(host, f"{host}: stayed away")
+            continue
         id = data.draw(st.sampled_from(sorted(running)))
-        match data.draw(st.sampled_from(["built", "built", "failed", "lost", "drained"])):
+        ways = ["built", "built", "failed", "lost", "suspended", "alone", "drained"]
+        match data.draw(st.sampled_from(ways)):
+            case "suspended" if not drained:
+                host = running.pop(id)
+                if host not in lost:
+                    away.add(host)
+                s.suspend(id)
+            case "alone" if not drained and alone.get(id) is None:
+                alone[id] = running.pop(id)
+                s.alone(id)
             case "built":
                 running.pop(id)
                 s.ended(id, Status.BUILT)
@@ -366,12 +427,14 @@ def test_every_job_ends_once_after_good_parents_and_within_the_slots(
             case "lost":
                 host = running.pop(id)
                 lost.add(host)
+                away.discard(host)
                 others = [h for h in plan.job(id).hosts if h in slots and h not in lost]
                 assert s.lost(id, f"{host}: gone") == (bool(others) and not drained)
                 if drained or not others:
                     end(id, Status.FAILED)
             case "drained":
                 drained = True
+                away.clear()
                 s.drain("interrupted")
     assert s.finished
     assert ends.keys() == {j.id for j in plan.jobs}

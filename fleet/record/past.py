@@ -1,0 +1,118 @@
+"""What a run has left in its folder, for whoever goes on with it or ends what it began."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fleet.errors import UsageError
+from fleet.models import Begun, JobId, Status
+from fleet.platforms import Platform
+from fleet.record.folder import state_home
+
+_GOOD = (Status.BUILT, Status.KEPT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastRun:
+    """A run as its record tells it, whether or not it came to its end.
+
+    ``begun`` holds the builds of jobs that have not ended well there: they may go on
+    on their hosts. ``built`` holds the jobs that are done. ``exit_code`` is None for a
+    run that was killed, or that goes on. ``started`` is in seconds since the epoch.
+    """
+
+    run: str
+    inventory: Path
+    request: Mapping[str, Any]
+    started: float
+    exit_code: int | None
+    begun: tuple[Begun, ...]
+    built: tuple[JobId, ...]
+
+
+def past_run(run: str) -> PastRun:
+    """A run by name. Raises UsageError where there is no record of it."""
+    folder = state_home() / "runs"
+    path = folder / run / "events.jsonl"
+    if Path(run).name != run or not path.is_file():
+        names = ", ".join(_names(folder)[:3]) or "none"
+        raise UsageError(
+            f"no record of a run {run!r} in {folder}",
+            hint=f"the latest are: {names}; `fleet build` finds what goes on without a record",
+        )
+    return _read(run, path)
+
+
+def latest_run(inventory: Path) -> PastRun | None:
+    """The newest run of an inventory on this controller, if there is a record of one."""
+    folder = state_home() / "runs"
+    for name in _names(folder):
+        try:
+            past = _read(name, folder / name / "events.jsonl")
+        except (UsageError, OSError):
+            continue
+        if past.inventory.resolve() == inventory.resolve():
+            return past
+    return None
+
+
+def _names(folder: Path) -> list[str]:
+    """The runs of which there is a record, the newest first."""
+    try:
+        return sorted((path.name for path in folder.iterdir()), reverse=True)
+    except OSError:
+        return []
+
+
+def _read(run: str, path: Path) -> PastRun:
+    started: Mapping[str, Any] | None = None
+    exit_code: int | None = None
+    begun: dict[tuple[JobId, str], Begun] = {}
+    built: dict[JobId, None] = {}
+    for event in _events(path):
+        match event.get("event"):
+            case "run-started":
+                started = event
+            case "build-ordered":
+                job = _job(event["job"])
+                host = event["host"]
+                begun[job, host] = Begun(job=job, host=host, key=event["key"])
+            case "job-finished":
+                outcome = event["outcome"]
+                job = _job(outcome["id"])
+                if outcome["status"] in _GOOD:
+                    begun.pop((job, outcome["host"]), None)
+                    built[job] = None
+            case "run-finished":
+                exit_code = event["exit_code"]
+    if started is None:
+        raise UsageError(f"{path} does not tell how the run {run} began")
+    return PastRun(
+        run=run,
+        inventory=Path(started["inventory"]),
+        request=started.get("request") or {},
+        started=started["at"],
+        exit_code=exit_code,
+        begun=tuple(begun.values()),
+        built=tuple(built),
+    )
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events of a record; the last line of a killed run may not be whole."""
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict):
+                yield event
+
+
+def _job(told: Mapping[str, str]) -> JobId:
+    return JobId(image=told["image"], platform=Platform.parse(told["platform"]))

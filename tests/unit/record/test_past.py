@@ -1,0 +1,105 @@
+"""What a run has left is what the next command goes on with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleet.app import Request
+from fleet.errors import UsageError
+from fleet.events import BuildOrdered, Event, to_json
+from fleet.models import Begun, Selection, Status
+from fleet.record import JsonLines, RunFolder
+from fleet.record.past import latest_run, past_run
+from tests.unit.record.builders import HELLO, WHERE, finished, run_finished, run_started
+
+REQUEST = Request.of(
+    inventory=Path("inventory.yml"),
+    images=["hello"],
+    platforms=["arm/v7"],
+    limit=["pi-1", "!pi-2"],
+    build_args=["A=1"],
+    tags=("nightly",),
+    no_cache=True,
+    retries=9,
+    wait=-1.0,
+)
+
+
+def recorded(run: str, *events: Event, request: Request = REQUEST, cut: int = 0) -> None:
+    """A run with these events; ``cut`` bytes of the last line never reached the disk."""
+    folder = RunFolder.create(run)
+    begins = replace(
+        run_started("fleet", "build"),
+        run=run,
+        inventory=Path("/srv/inventory.yml"),
+        request=to_json(request),
+    )
+    with folder.events.open("w") as out:
+        lines = JsonLines(out)
+        for event in (begins, *events):
+            lines.read(event)
+    if cut:
+        folder.events.write_bytes(folder.events.read_bytes()[:-cut])
+
+
+def ordered(host: str = "thunderx-1", key: str = "sha256:1") -> BuildOrdered:
+    return BuildOrdered(key=key, **{**WHERE, "host": host})
+
+
+def test_builds_of_a_killed_run_may_go_on(state: Path) -> None:
+    recorded("r1", ordered(), finished(Status.FAILED, "x"), run_finished(), cut=9)
+    past = past_run("r1")
+    assert past.exit_code is None
+    assert past.begun == (Begun(job=HELLO, host="thunderx-1", key="sha256:1"),)
+    assert past.built == ()
+
+
+def test_a_job_that_is_done_leaves_only_what_it_began_elsewhere(state: Path) -> None:
+    recorded("r1", ordered("pi-1"), ordered(), finished(), run_finished(3))
+    past = past_run("r1")
+    assert past.exit_code == 3
+    assert [b.host for b in past.begun] == ["pi-1"]
+    assert past.built == (HELLO,)
+
+
+def test_a_run_goes_on_as_it_was_asked_for(state: Path) -> None:
+    recorded("r1")
+    again = Request.again(past_run("r1"))
+    expected = replace(REQUEST, inventory=Path("/srv/inventory.yml"), resumed=True, wait=0.0)
+    assert again == expected
+
+
+def test_what_was_forced_is_not_repeated_where_it_was_done_since(state: Path) -> None:
+    recorded("r1", request=Request(inventory=Path("i.yml"), selection=Selection(force=True)))
+    past = past_run("r1")
+    selection = Request.again(past).selection
+    assert not selection.force
+    assert selection.oldest == past.started
+
+
+def test_what_a_newer_fleet_has_recorded_besides_is_left_out(state: Path) -> None:
+    recorded("r1")
+    past = past_run("r1")
+    newer = replace(past, request={**past.request, "sideways": True})
+    assert Request.again(newer) == Request.again(past)
+
+
+def test_the_latest_run_of_an_inventory_is_found(state: Path) -> None:
+    recorded("20260101-000000-aaaa")
+    recorded("20260102-000000-aaaa")
+    (state / "fleet" / "runs" / "20260103-000000-aaaa").mkdir()
+    found = latest_run(Path("/srv/inventory.yml"))
+    assert found is not None
+    assert found.run == "20260102-000000-aaaa"
+    assert latest_run(Path("/elsewhere.yml")) is None
+
+
+@pytest.mark.parametrize("name", ["r2", "../r1", ""])
+def test_a_run_that_is_not_there_is_named_beside_those_that_are(state: Path, name: str) -> None:
+    recorded("r1")
+    with pytest.raises(UsageError) as caught:
+        past_run(name)
+    assert "r1" in (caught.value.hint or "")
