@@ -49,29 +49,35 @@ def get(address: str, target: Path) -> str:
 
     Raises OSError with what went wrong.
     """
-    digest = hashlib.sha256()
-    with _open(address) as source, target.open("wb") as file:
+    digest, size = hashlib.sha256(), 0
+    source, expected = _open(address)
+    with source, target.open("wb") as file:
         try:
             while chunk := source.read(_CHUNK):
                 digest.update(chunk)
                 file.write(chunk)
+                size += len(chunk)
         except http.client.HTTPException as error:
             raise OSError(f"the connection broke: {error!r}") from None
+    # http.client takes the end of a connection for the end of what it read piece by piece.
+    if size < expected:
+        raise OSError(f"the connection broke after {size} of {expected} bytes")
     return digest.hexdigest()
 
 
-def _open(address: str) -> BinaryIO:
+def _open(address: str) -> tuple[BinaryIO, int]:
+    """What is at an address, and how many bytes that is at least."""
     if not address.startswith(("http://", "https://")):
-        return Path(address).open("rb")
+        return Path(address).open("rb"), 0
     try:
-        answer: BinaryIO = urllib.request.urlopen(address, timeout=_SECONDS)
+        answer = urllib.request.urlopen(address, timeout=_SECONDS)
     except urllib.error.HTTPError as error:
         raise OSError(f"the server answers {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
         raise OSError(str(error.reason)) from None
     except (http.client.HTTPException, ValueError) as error:
         raise OSError(repr(error)) from None
-    return answer
+    return answer, int(answer.headers.get("Content-Length") or 0)
 
 
 def remove(path: Path) -> None:
