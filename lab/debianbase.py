@@ -23,8 +23,8 @@ def name(platform: str) -> str:
     return f"debian-{''.join(platform.split('/')[1:])}.tar.gz"
 
 
-def make(platform: str, folder: Path) -> Path:
-    """Make the archive for a platform, unless it is there; its path.
+def make(platform: str, folder: Path, suite: str = SUITE) -> Path:
+    """Make the archive for a platform, unless it is there, of whatever suite; its path.
 
     Raises LabError for a platform that is not known, and with apt's own words.
     """
@@ -36,7 +36,7 @@ def make(platform: str, folder: Path) -> Path:
     new = folder / f".{target.name}.{os.getpid()}.new"
     with tempfile.TemporaryDirectory(prefix="fleet-debian-") as scratch:
         root = Path(scratch, "root")
-        debian.unpack(ARCHITECTURES[platform], SUITE, PACKAGES, root, whole=True)
+        debian.unpack(ARCHITECTURES[platform], suite, PACKAGES, root, whole=True)
         for path in ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info"):
             shutil.rmtree(root / path, ignore_errors=True)
         try:
