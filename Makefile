@@ -7,10 +7,10 @@ PY := .venv/bin/python
 # demo-down: a second demo finds in the registry what the first one built.
 DEMO_ENV := XDG_STATE_HOME=$(CURDIR)/.demo
 
-.PHONY: help setup demo demo-down test test-unit faults lint format lock clean
+.PHONY: help setup demo demo-down orthanc test-orthanc test test-unit faults lint format lock clean
 
 help:  ## say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup:  ## Debian packages (as root) and the virtual environment
 	@tools/setup
@@ -21,6 +21,12 @@ demo:  ## three native architectures under one tag, on this computer
 demo-down:  ## end everything that the demo started
 	@if [ -x $(PY) ]; then $(DEMO_ENV) .venv/bin/fleet registry stop; fi
 	@if [ -d .lab ]; then python3 -m lab down; fi
+
+orthanc:  ## the Orthanc images for amd64, compiled on this computer's lab (a quarter of an hour)
+	@tools/orthanc
+
+test-orthanc: setup  ## those images with real dcmtk and PostgreSQL; `make orthanc` comes first
+	@$(PY) -m pytest tests/orthanc
 
 test: setup  ## every test, the lab's real machines included
 	@tools/test

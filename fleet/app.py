@@ -467,8 +467,10 @@ def explain(request: Request, emit: Emit) -> Explanation:
     """Plan as ``build`` would, and build nothing; what does not answer is part of the answer.
 
     `prepare` commands are run: what they leave is part of the contexts, and a plan
-    without it would be about other contexts than the build's.
+    without it would be about other contexts than the build's. Somebody waits for the
+    answer, so that nobody is asked more than twice.
     """
+    request = replace(request, retries=min(request.retries, 1))
     with opened(load(request), request, emit) as workshop:
         workshop.prepare()
         read = workshop.read()

@@ -95,11 +95,21 @@ def apt_proxies() -> list[str]:
     return [f'{name} "{value}"' for name, value in pattern.findall(dump)]
 
 
-def unpack(architecture: str, suite: str, packages: Sequence[str], root: Path) -> None:
+WHOLE = (
+    "--include=?or(?essential,?priority(required))",
+    '--extract-hook=mkdir "$1/packages" && cp "$1"/var/cache/apt/archives/*.deb "$1/packages/"',
+)
+"""What no Debian is without; and the packages themselves, in ``/packages``."""
+
+
+def unpack(
+    architecture: str, suite: str, packages: Sequence[str], root: Path, *, whole: bool = False
+) -> None:
     """Unpack packages and all they depend on into a folder.
 
     No script of a package runs, so nothing foreign is executed and nothing is configured: that
-    is `rootfs.configure`'s work. Raises LabError with apt's own words if it fails.
+    is `rootfs.configure`'s work, or that of whoever is given a ``whole`` Debian with the packages
+    to install. Raises LabError with apt's own words if it fails.
     """
     mirror = source()
     options = " ".join(f"{key}={value}" for key, value in mirror.options.items())
@@ -111,6 +121,7 @@ def unpack(architecture: str, suite: str, packages: Sequence[str], root: Path) -
         "--variant=extract",
         f"--architectures={architecture}",
         f"--include={','.join(packages)}",
+        *(WHOLE if whole else ()),
         # Debian 12 still ships /bin, /sbin and /lib beside /usr: make them links first.
         f"--hook-dir={MERGED_USR}",
         *(f"--aptopt={proxy}" for proxy in apt_proxies()),

@@ -74,7 +74,10 @@ class Offers:
         for report in self._reports:
             name = report.spec.name
             refusal = report.refusal(platform)
-            if refusal is not None:
+            if report.facts is None:
+                # Why is told once, of the host itself.
+                refusals.setdefault("cannot be used", []).append(name)
+            elif refusal is not None:
                 refusals.setdefault(_reason(name, refusal), []).append(name)
             elif report.emulates(platform):
                 emulating.append(name)

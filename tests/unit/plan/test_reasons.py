@@ -119,7 +119,7 @@ CASES = {
         replace(FLEET, reports=NO_HOSTS),
         {},
         [
-            "blocked: no host for linux/amd64: amd64-1: no route to host",
+            "blocked: no host for linux/amd64: amd64-1: cannot be used",
             "blocked: parent hello is blocked",
         ],
     ),
@@ -128,14 +128,14 @@ CASES = {
         {},
         [
             "keep: inputs unchanged",
-            "blocked: no host for linux/amd64: amd64-1: no route to host",
+            "blocked: no host for linux/amd64: amd64-1: cannot be used",
         ],
     ),
     "nothing changed, by force, and no host answers": (
         replace(DONE, reports=NO_HOSTS),
         {"force": True},
         [
-            "blocked: no host for linux/amd64: amd64-1: no route to host",
+            "blocked: no host for linux/amd64: amd64-1: cannot be used",
             "blocked: parent hello is blocked",
         ],
     ),
@@ -180,7 +180,7 @@ def test_a_blocked_job_says_of_each_host_why_and_puts_like_with_like() -> None:
     assert planned.reason == (
         "no host for linux/arm/v7: thunderx-1, thunderx-2: no AArch32 state;"
         " amd64-1: it is served by qemu-arm. (binfmt);"
-        " pi-1: the inventory limits it to linux/arm64; pi-2: connection refused"
+        " pi-1: the inventory limits it to linux/arm64; pi-2: cannot be used"
     )
     assert planned.hosts == ()
 

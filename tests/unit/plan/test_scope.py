@@ -94,9 +94,9 @@ def test_what_the_standing_index_holds_is_wanted_though_its_only_host_is_off() -
     assert actions(changed.plan()) == {  # and else the old index stands, whole
         "hello linux/amd64": "build: Dockerfile changed",
         "hello linux/arm/v7": "blocked: no host for linux/arm/v7:"
-        " amd64-1: no linux/arm/v7; pi-1: no route",
+        " amd64-1: no linux/arm/v7; pi-1: cannot be used",
         "hello linux/arm64": "blocked: no host for linux/arm64:"
-        " amd64-1: no linux/arm64; pi-1: no route",
+        " amd64-1: no linux/arm64; pi-1: cannot be used",
     }
 
 
@@ -152,7 +152,7 @@ def test_where_platforms_are_left_open_the_refusal_tells_which_hosts_are_missing
     fleet = Fleet(recipes=(OPEN,), reports=(host("a", AMD64), host("pi-1", error="pi-1: off")))
     with pytest.raises(UsageError) as caught:
         fleet.plan(platforms=[ARM32])
-    assert "(a: no linux/arm/v7; pi-1: off)" in (caught.value.hint or "")
+    assert "(a: no linux/arm/v7; pi-1: cannot be used)" in (caught.value.hint or "")
 
 
 # --- --limit ------------------------------------------------------------------------------
