@@ -440,7 +440,7 @@ has() {
 receive() {
     into=$state/contexts/.incoming-$1
     mkdir -p "$into/tree" || exit 73
-    find contexts -maxdepth 1 -name '.incoming-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
+    find "$state/contexts" -maxdepth 1 -name '.incoming-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
     tar -xpof - -C "$into/tree" || exit 74
     TZ=UTC touch -t 197001010000 "$into/tree"
     : >"$into/used"

@@ -92,6 +92,14 @@ def engine(host: PrefixedHost, facts: HostFacts) -> Iterator[Engine]:
     engine.close()
 
 
+@pytest.fixture
+def later(host: PrefixedHost, facts: HostFacts) -> Iterator[Engine]:
+    """The same engine as a later run meets it: nothing is remembered of an earlier one."""
+    engine = Engine(host, facts, write_tar=write_tar)
+    yield engine
+    engine.close()
+
+
 @pytest.fixture(scope="session")
 def native(machine: Machine) -> Platform:
     architecture = machine.host().run(["docker", "version", "-f", "{{.Server.Arch}}"]).text

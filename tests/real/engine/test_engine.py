@@ -12,10 +12,10 @@ import pytest
 
 from fleet.engine import BuiltImage, Engine, State
 from fleet.errors import (
+    BuildCancelled,
     BuildFailed,
     ConnectionLost,
     EngineDown,
-    EngineError,
     FleetError,
     PullFailed,
     PushFailed,
@@ -119,14 +119,20 @@ def test_a_finished_build_whose_image_is_gone_is_built_again(
 
 
 def test_building_anew_leaves_no_image_without_a_name(
-    engine: Engine, host: PrefixedHost, build: Build, base: str, native: Platform, tmp_path: Path
+    engine: Engine,
+    later: Engine,
+    host: PrefixedHost,
+    build: Build,
+    base: str,
+    native: Platform,
+    tmp_path: Path,
 ) -> None:
     build("FROM BASE\n")
     here = context(tmp_path / "context", greeting=b"hello\n")
     text = f"FROM {base}\nRUN cat /proc/sys/kernel/random/uuid > /x\n"
     it = replace(order(text, here, native), no_cache=True)
     first = engine.build(it, lambda line: None)
-    second = engine.build(it, lambda line: None, attach=False)
+    second = later.build(it, lambda line: None, attach=False)
     assert first.id != second.id
     mine = ["docker", "image", "ls", "-q", "--no-trunc", "-f", f"label={LABEL_INPUTS}={it.key}"]
     assert host.run(mine).text == second.id
@@ -177,7 +183,7 @@ def test_cancelling_a_build_leaves_no_process_of_it(
     until(lambda: any(line.endswith("begun") for line in lines))
     engine.cancel(it.key)
     follower.join(60)
-    assert [type(error) for error in errors] == [EngineError]
+    assert [type(error) for error in errors] == [BuildCancelled]
     assert "cancelled" in errors[0].message
     processes = "ps -A -o args | grep -v grep | grep -e 98765 -e 'docker build' -e buildx"
     until(lambda: host.run(["sh", "-c", processes], check=False).text == "")
