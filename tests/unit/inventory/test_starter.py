@@ -71,7 +71,7 @@ def test_folders_that_are_no_names_of_images_get_one_near() -> None:
 def test_the_documented_example_loads() -> None:
     found = load(TOP / "inventory.yml")
     assert [h.name for h in found.hosts] == ["thunderx-1", "pi-1", "pi-2", "xeon-1"]
-    assert [i.name for i in found.images] == ["orthanc", "orthanc-plugins"]
+    assert [i.name for i in found.images] == ["orthanc", "orthanc-builder", "orthanc-plugins"]
     thunderx = found.hosts[0]
     assert (thunderx.user, thunderx.address, thunderx.slots) == (
         "root",
