@@ -38,7 +38,11 @@ EXTRA = {"trixie": ("docker-cli", "docker-buildx")}
 OPEN, CLOSED = 5000, 5001  # the registries' ports: one for everybody, one with a password
 USER, PASSWORD = "builder", "correct-horse-battery"
 
-_UNSHARE = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child")
+# The machine ends with the tests, however these end.
+_UNSHARE = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"),
+)
 _ENTER = """
 set -e
 root=$1 folder=$2
