@@ -1,0 +1,76 @@
+"""The composition root: every room is put together here, and nowhere else.
+
+The main job reads as a list of verbs (``Workshop.build``): prepare, read, resolve,
+probe, plan, announce, execute; publishing happens within ``execute``, as soon as the
+last member of an index is in. `request` is what was asked for, `recording` the record
+of it, `workshop` an opened inventory, `counter` where published images are asked for,
+and `commands` what each command makes of them.
+"""
+
+from __future__ import annotations
+
+from fleet.app.commands import (
+    Explanation,
+    build,
+    cancel,
+    doctor,
+    explain,
+    export,
+    init,
+    inspect,
+    probe,
+    promote,
+    prune,
+    resume,
+    stitch,
+    tag,
+    unreached,
+    verify,
+    versions,
+)
+from fleet.app.request import Progress, Request, load, reader, teller
+from fleet.app.workshop import Workshop, embedded_registry, opened
+from fleet.events import to_json
+from fleet.record.tables import (
+    checks_text,
+    hosts_text,
+    index_text,
+    plan_text,
+    transfers_text,
+    verdict_text,
+)
+
+__all__ = [
+    "Explanation",
+    "Progress",
+    "Request",
+    "Workshop",
+    "build",
+    "cancel",
+    "checks_text",
+    "doctor",
+    "embedded_registry",
+    "explain",
+    "export",
+    "hosts_text",
+    "index_text",
+    "init",
+    "inspect",
+    "load",
+    "opened",
+    "plan_text",
+    "probe",
+    "promote",
+    "prune",
+    "reader",
+    "resume",
+    "stitch",
+    "tag",
+    "teller",
+    "to_json",
+    "transfers_text",
+    "unreached",
+    "verdict_text",
+    "verify",
+    "versions",
+]

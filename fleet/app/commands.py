@@ -1,0 +1,288 @@
+"""What each command does, from a request to what is printed."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+from fleet import __version__, inventory
+from fleet.app.counter import counter
+from fleet.app.recording import recorded
+from fleet.app.request import Request, load
+from fleet.app.workshop import Reopened, probe_hosts, opened, opened_registry, unheard
+from fleet.durations import parse_duration
+from fleet.errors import ExitCode, FleetError, RegistryError, UsageError
+from fleet.events import Emit, Notice
+from fleet.models import (
+    Check,
+    ErrorInfo,
+    Held,
+    HostReport,
+    Plan,
+    PublishedIndex,
+    RunResult,
+    Status,
+    Transfer,
+    Verdict,
+)
+from fleet.record import Tee, state_home
+from fleet.record.metadata import write_metadata
+from fleet.record.past import latest_run, past_run
+from fleet.record.tee import Reader
+from fleet.references import Reference, check_tag
+from fleet.registry import CredentialStore
+from fleet.run import copying
+from fleet.run.cancel import cancel_builds
+from fleet.run.examine import (
+    examine,
+    examine_controller,
+    examine_host,
+    examine_mirrors,
+    examine_registry,
+    fault,
+    try_out,
+)
+from fleet.run.lock import end_holder
+from fleet.run.retry import Policy
+
+
+def init(path: Path, *, force: bool = False) -> list[str]:
+    """Write an inventory for this machine alone; says what it found. Raises UsageError."""
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already", hint="--force overwrites it")
+    images = inventory.find_images(path.parent)
+    try:
+        path.write_text(inventory.starter(images=images), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    if not images:
+        return [f"{path}: no Dockerfile found; name your images there", "then: fleet build"]
+    return [f"{path}: this machine builds {', '.join(images)}", "next: fleet build"]
+
+
+def build(request: Request, readers: Sequence[Reader]) -> ExitCode:
+    """Build, prove and publish what the inventory asks for; every event goes to the readers."""
+    fleet = load(request)
+    with recorded(request, readers) as record:
+        with opened(fleet, request, record.emit) as workshop:
+            result = workshop.build(record.folder)
+        record.code = exit_code(result)
+        if request.metadata_file is not None:
+            write_metadata(result, request.metadata_file)
+    return record.code
+
+
+def stitch(request: Request, readers: Sequence[Reader]) -> ExitCode:
+    """Put an index of what stands under the arch tags, for each image that is asked for."""
+    fleet = load(request)
+    with recorded(request, readers) as record:
+        with opened(fleet, request, record.emit) as workshop:
+            indexes = workshop.stitch()
+        record.code = exit_code(RunResult(run=record.folder.run, outcomes=(), indexes=indexes))
+    return record.code
+
+
+def resume(
+    run: str | None, inventory_file: Path, readers: Sequence[Reader], *, command: tuple[str, ...]
+) -> ExitCode:
+    """Go on with a run, by default the latest of an inventory: collect, follow, do the rest.
+
+    Without a record, as on another controller, everything that the inventory asks
+    for is looked at; builds that are found on its hosts are collected all the same.
+    """
+    past = past_run(run) if run is not None else latest_run(inventory_file)
+    request = Request.again(past) if past else Request(inventory=inventory_file, resumed=True)
+    return build(replace(request, command=command), readers)
+
+
+def cancel(run: str, readers: Sequence[Reader]) -> ExitCode:
+    """End what a run has begun on its hosts, and the run itself where it goes on here.
+
+    Raises UsageError where there is no record of it.
+    """
+    past = past_run(run)
+    emit = Tee(*readers)
+    try:
+        if end_holder(state_home() / "locks", past.inventory, run=run):
+            past = past_run(run)
+            emit(Notice(message=f"the run {run} is stopped"))
+        if not past.begun:
+            emit(Notice(message=f"the run {run} has nothing under way on any host"))
+            return ExitCode.OK
+        fleet = load(Request(inventory=past.inventory))
+        left = cancel_builds(past.begun, reopen=Reopened(fleet), emit=emit)
+        return ExitCode.UNREACHABLE if left else ExitCode.OK
+    finally:
+        emit.close()
+
+
+def prune(request: Request, *, older: str) -> tuple[list[str], ExitCode]:
+    """Remove what fleet has left on the hosts of an inventory; what came of it, a line each.
+
+    What was used within the time that ``older`` names stays. Raises UsageError.
+    """
+    age = parse_duration(older)
+    fleet = load(request)
+    lines, code = [], ExitCode.OK
+    reopen = Reopened(fleet)
+    for spec in inventory.select_hosts(fleet, request.selection.limit):
+        try:
+            with reopen(spec.name) as engine:
+                pruned = engine.prune(age)
+                free = engine.free()
+        except FleetError as error:
+            lines.append(error.message)
+            code = ExitCode.UNREACHABLE
+            continue
+        lines.append(
+            f"{spec.name}: {len(pruned.orders)} builds and {pruned.contexts} contexts removed,"
+            f" {max(0, pruned.freed) / 1e6:.0f} MB of fleet's folder; {free / 1e9:.1f} GB free"
+        )
+    return lines, code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """What ``fleet plan`` tells: the plan, and what could not be asked."""
+
+    plan: Plan
+    reports: tuple[HostReport, ...]
+    registry_error: ErrorInfo | None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """3 where the registry, or every host that something must be built on, is silent."""
+        reached = any(report.facts for report in self.reports)
+        needed = any(job.kept is None for job in self.plan.jobs)
+        if self.registry_error is not None or (needed and not reached):
+            return ExitCode.UNREACHABLE
+        return ExitCode.OK
+
+
+def explain(request: Request, emit: Emit) -> Explanation:
+    """Plan as ``build`` would, and build nothing; what does not answer is part of the answer.
+
+    `prepare` commands are run: what they leave is part of the contexts, and a plan
+    without it would be about other contexts than the build's. Somebody waits for the
+    answer, so that nobody is asked more than twice.
+    """
+    request = replace(request, retries=min(request.retries, 1))
+    with opened(load(request), request, emit) as workshop:
+        workshop.prepare()
+        read = workshop.read()
+        reports = workshop.probe()
+        held, error = Held(), None
+        try:
+            held = workshop.resolve(read, reports)
+        except RegistryError as raised:
+            error = ErrorInfo.of(raised)
+        plan_ = workshop.plan(read, reports, held)
+        return Explanation(plan=plan_, reports=reports, registry_error=error)
+
+
+def probe(request: Request) -> tuple[HostReport, ...]:
+    """Probe the hosts of an inventory."""
+    fleet = load(request)
+    hosts = inventory.select_hosts(fleet, request.selection.limit)
+    with ExitStack() as stack:
+        return probe_hosts(fleet, hosts, stack, unheard, policy=Policy(attempts=1))[0]
+
+
+def doctor(request: Request) -> tuple[Check, ...]:
+    """Look at the controller, the registry and every host."""
+    checks = [*examine_controller()]
+    try:
+        with opened(load(request), request) as workshop:
+            checks += examine_registry(workshop.registry, workshop.address)
+            checks += examine_mirrors(workshop.registry, workshop.inventory)
+            for report in workshop.probe():
+                checks += examine_host(report)
+    except FleetError as error:
+        checks.append(fault("controller", "inventory", error))
+    return tuple(checks)
+
+
+def inspect(reference: str, *, plain_http: bool = False) -> PublishedIndex:
+    """Read an index and its members from its registry."""
+    parsed = Reference.parse(reference)
+    with opened_registry(CredentialStore(), [parsed.registry] if plain_http else []) as registry:
+        return registry.index(parsed)
+
+
+def verify(
+    names: Sequence[str], request: Request, *, run: bool, plain_http: bool = False, emit: Emit
+) -> tuple[Verdict, ...]:
+    """Check published indexes, and with ``run`` run each on a host of every platform.
+
+    A name is an image of the inventory, meaning what its first tag holds, or any
+    reference.
+    """
+    with counter(names, request, plain_http=plain_http, emit=emit, hosts=run) as desk:
+        verdicts = tuple(
+            examine(desk.registry, desk.reference(name), patiently=desk.patience) for name in names
+        )
+        if desk.workshop is None or not run:
+            return verdicts
+        machines = desk.workshop.machines(desk.workshop.probe())
+        return tuple(try_out(v, machines, desk.workshop.credentials) for v in verdicts)
+
+
+def tag(
+    name: str, tags: Sequence[str], request: Request, *, plain_http: bool = False, emit: Emit
+) -> tuple[Transfer, ...]:
+    """Put what a name stands for under further tags of its repository."""
+    for text in tags:
+        check_tag(text)
+    with counter([name], request, plain_http=plain_http, emit=emit) as desk:
+        source = desk.reference(name)
+        targets = [source.tagged(text) for text in tags]
+        return copying.copy(source, targets, registry=desk.registry, how=desk.patience)
+
+
+def promote(
+    name: str, targets: Sequence[str], request: Request, *, plain_http: bool = False, emit: Emit
+) -> tuple[Transfer, ...]:
+    """Copy what a name stands for to other references, which take its tag where they have none."""
+    with counter([name, *targets], request, plain_http=plain_http, emit=emit) as desk:
+        source = desk.reference(name)
+        places = [desk.reference(target, tag=source.tag) for target in targets]
+        return copying.copy(source, places, registry=desk.registry, how=desk.patience)
+
+
+def export(
+    name: str, path: Path, request: Request, *, plain_http: bool = False, emit: Emit
+) -> Transfer:
+    """Write what a name stands for, or the request's platforms of it, as an OCI image layout."""
+    with counter([name], request, plain_http=plain_http, emit=emit) as desk:
+        return copying.export(
+            desk.reference(name),
+            path,
+            platforms=request.selection.platforms,
+            registry=desk.registry,
+            how=desk.patience,
+        )
+
+
+def versions() -> dict[str, str]:
+    """The versions of fleet, Python and the libraries that matter."""
+    libraries = ("paramiko", "docker", "httpx", "typer", "tenacity", "pydantic")
+    found = {name: metadata.version(name) for name in libraries}
+    return {"fleet": __version__, "python": platform.python_version(), **found}
+
+
+def exit_code(result: RunResult) -> ExitCode:
+    """What the process ends with, given what became of a run."""
+    if any(outcome.status is Status.CANCELLED for outcome in result.outcomes):
+        return ExitCode.INTERRUPTED
+    if result.ok:
+        return ExitCode.OK
+    return ExitCode.PARTIAL if result.in_part else ExitCode.FAILED
+
+
+def unreached(reports: Sequence[HostReport]) -> ExitCode:
+    """3 where a host could not be probed."""
+    return ExitCode.OK if all(report.facts for report in reports) else ExitCode.UNREACHABLE
