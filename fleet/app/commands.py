@@ -13,7 +13,7 @@ from fleet import __version__, inventory
 from fleet.app.counter import counter
 from fleet.app.recording import recorded
 from fleet.app.request import Request, load
-from fleet.app.workshop import Reopened, probe_hosts, opened, opened_registry, unheard
+from fleet.app.workshop import Reopened, opened, opened_registry, probe_hosts, unheard
 from fleet.durations import parse_duration
 from fleet.errors import ExitCode, FleetError, RegistryError, UsageError
 from fleet.events import Emit, Notice

@@ -15,6 +15,7 @@ from fleet.registry import CredentialStore, Registry
 from fleet.run import copying
 from fleet.run.retry import Policy
 
+_RETRIES = 2  # somebody waits for the answer
 _HTTP = "http://"  # before a reference: its registry is spoken to without TLS
 
 
@@ -43,7 +44,9 @@ def counter(
     There need be no inventory, unless its ``hosts`` are wanted as well.
     """
     how = copying.Patience(
-        policy=Policy(attempts=request.retries + 1), stop=threading.Event(), emit=emit
+        policy=Policy(attempts=min(request.retries, _RETRIES) + 1),
+        stop=threading.Event(),
+        emit=emit,
     )
     if not hosts and not request.inventory.exists():
         plain = _plain(names, (), every=plain_http)

@@ -358,6 +358,7 @@ def probe_hosts(
     policy: Policy,
     stop: threading.Event | None = None,
 ) -> tuple[tuple[HostReport, ...], dict[str, Host]]:
+    """Connect to hosts and probe them; the connections are closed with the stack."""
     hosts = {}
     for spec in specs:
         host = connect(spec, ssh_config=fleet.ssh_config)
