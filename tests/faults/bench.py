@@ -228,7 +228,9 @@ class Bench:
 
     def published(self) -> str:
         """The digest under work:latest, empty where there is none."""
-        folder = self.folder / "registry/data/docker/registry/v2/repositories/work/_manifests/tags"
+        folder = (
+            self.folder / "registry/data/docker/registry/v2/repositories" / "work/_manifests/tags"
+        )
         link = folder / "latest/current/link"
         return link.read_text() if link.exists() else ""
 
