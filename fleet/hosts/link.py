@@ -401,8 +401,15 @@ class SshRunning(Running):
 
     def end_input(self) -> None:
         """Close its input; its output goes on."""
+        channel = cast(Any, self._channel)
         try:
-            self._channel.shutdown_write()
+            # paramiko's own lets go of the lock first: where sshd closes the channel just then,
+            # the answer to that goes out before, and sshd hangs up on words about a channel that
+            # is gone.
+            with channel.lock:
+                message = channel._send_eof()
+                if message is not None:
+                    channel.transport._send_user_message(message)
         except BROKEN as error:
             raise self._link.lost() from error
 
