@@ -567,6 +567,22 @@ def test_a_slot_is_free_only_after_sshd_was_told_that_its_channel_is_closed(
         assert set(pool.map(lambda _: host.run(["true"]).status, range(60))) == {0}
 
 
+def test_a_command_that_ends_before_its_input_does_costs_no_connection(
+    sshd: Sshd, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = paramiko.Transport._send_user_message
+    end_of_input = 96  # SSH_MSG_CHANNEL_EOF, RFC 4250, section 4.1.2
+
+    def late(self: paramiko.Transport, message: paramiko.Message) -> None:
+        if threading.current_thread() is not self and message.asbytes()[0] == end_of_input:
+            time.sleep(0.1)
+        send(self, message)
+
+    monkeypatch.setattr(paramiko.Transport, "_send_user_message", late)
+    host = opened(sshd().host())
+    assert [host.run(["true"]).status for _ in range(5)] == [0] * 5
+
+
 # --- tunnels ------------------------------------------------------------------------------
 
 
