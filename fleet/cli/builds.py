@@ -1,0 +1,219 @@
+"""The commands that build: and what goes on with a run, or ends it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fleet.cli.options import (
+    BuildArgOption,
+    ForceOption,
+    Images,
+    InventoryOption,
+    JsonOption,
+    LimitOption,
+    MaxAgeOption,
+    PinOption,
+    PlatformOption,
+    ProgressChoice,
+    ProgressOption,
+    RegistryOption,
+    RetriesOption,
+    TagOption,
+    WaitOption,
+)
+from fleet.cli.root import DEFAULT_INVENTORY, app, print_value
+
+
+@app.command()
+def init(
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write an inventory for this machine alone: its own engine, and fleet's own registry."""
+    from fleet import app as fleet
+
+    for line in fleet.init(inventory, force=force):
+        print(line)
+
+
+@app.command()
+def build(
+    images: Images = None,
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    limit: LimitOption = None,
+    platform: PlatformOption = None,
+    tag: TagOption = None,
+    registry: RegistryOption = None,
+    build_arg: BuildArgOption = None,
+    force: ForceOption = False,
+    max_age: MaxAgeOption = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Let engines use no layer that they have.")
+    ] = False,
+    push: Annotated[
+        bool,
+        typer.Option(
+            "--push/--no-push", help="Publish; without it images stay on the hosts that built them."
+        ),
+    ] = True,
+    metadata_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write what was published as JSON, in the form of buildx bake."
+        ),
+    ] = None,
+    pin: PinOption = True,
+    retries: RetriesOption = 5,
+    allow_partial: Annotated[
+        bool,
+        typer.Option(
+            "--allow-partial",
+            help="Publish the platforms that are whole where others failed, and exit 4.",
+        ),
+    ] = False,
+    wait: WaitOption = False,
+    progress: ProgressOption = ProgressChoice.auto,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Plan and explain; the same as `fleet plan`.")
+    ] = False,
+) -> None:
+    """Build, prove on its own architecture, and publish.
+
+    fleet build -- everything that is not there yet
+
+    fleet build orthanc --limit pi-1 -- one image on one host; other platforms stay
+    """
+    from fleet import app as fleet
+
+    request = fleet.Request.of(
+        inventory=inventory,
+        images=images or (),
+        platforms=platform or (),
+        limit=limit or (),
+        force=force,
+        max_age=max_age,
+        build_args=build_arg or (),
+        registry=registry,
+        tags=tuple(tag or ()),
+        no_cache=no_cache,
+        push=push,
+        metadata_file=metadata_file,
+        pin=pin,
+        retries=retries,
+        allow_partial=allow_partial,
+        wait=-1.0 if wait else 0.0,
+        command=tuple(sys.argv),
+    )
+    if dry_run:
+        _explain(request, as_json=False)
+        return
+    raise typer.Exit(int(fleet.build(request, readers(progress))))
+
+
+def readers(progress: ProgressChoice) -> Any:
+    """The readers of a run's events that show it as asked."""
+    from fleet import app as fleet
+
+    shown = ProgressChoice.plain if progress is ProgressChoice.auto else progress
+    return fleet.reader(fleet.Progress(shown.value), sys.stdout)
+
+
+@app.command()
+def stitch(
+    images: Images = None,
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    tag: TagOption = None,
+    registry: RegistryOption = None,
+    retries: RetriesOption = 5,
+    wait: WaitOption = False,
+    progress: ProgressOption = ProgressChoice.auto,
+) -> None:
+    """Put an index of what stands under the arch tags, and build nothing."""
+    from fleet import app as fleet
+
+    request = fleet.Request.of(
+        inventory=inventory,
+        images=images or (),
+        registry=registry,
+        tags=tuple(tag or ()),
+        retries=retries,
+        wait=-1.0 if wait else 0.0,
+        command=tuple(sys.argv),
+    )
+    raise typer.Exit(int(fleet.stitch(request, readers(progress))))
+
+
+@app.command()
+def resume(
+    run: Annotated[
+        str | None, typer.Argument(help="A run; by default the latest of the inventory.")
+    ] = None,
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    progress: ProgressOption = ProgressChoice.auto,
+) -> None:
+    """Go on with a run that was interrupted: collect what was built, follow what is being built."""
+    from fleet import app as fleet
+
+    code = fleet.resume(run, inventory, readers(progress), command=tuple(sys.argv))
+    raise typer.Exit(int(code))
+
+
+@app.command()
+def cancel(
+    run: Annotated[str, typer.Argument(help="A run, as `run NAME` at its start names it.")],
+) -> None:
+    """Stop a run, and end every build that it has begun and that goes on on a host."""
+    from fleet import app as fleet
+
+    raise typer.Exit(int(fleet.cancel(run, fleet.reader(fleet.Progress.STEPS, sys.stdout))))
+
+
+@app.command()
+def plan(
+    images: Images = None,
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    limit: LimitOption = None,
+    platform: PlatformOption = None,
+    tag: TagOption = None,
+    registry: RegistryOption = None,
+    build_arg: BuildArgOption = None,
+    force: ForceOption = False,
+    max_age: MaxAgeOption = None,
+    pin: PinOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a build would do, and why, and build nothing.
+
+    The inventory's `prepare` commands are run, as the plan is about the contexts that they leave.
+    """
+    from fleet import app as fleet
+
+    request = fleet.Request.of(
+        inventory=inventory,
+        images=images or (),
+        platforms=platform or (),
+        limit=limit or (),
+        force=force,
+        max_age=max_age,
+        build_args=build_arg or (),
+        registry=registry,
+        tags=tuple(tag or ()),
+        pin=pin,
+    )
+    _explain(request, as_json=as_json)
+
+
+def _explain(request: Any, *, as_json: bool) -> None:
+    from fleet import app as fleet
+
+    explanation = fleet.explain(request, fleet.teller(sys.stderr))
+    print_value(
+        explanation,
+        fleet.plan_text(explanation.plan, explanation.reports, explanation.registry_error),
+        as_json=as_json,
+    )
+    raise typer.Exit(int(explanation.exit_code))

@@ -1,0 +1,38 @@
+"""The commands of the registry that fleet runs itself."""
+
+from __future__ import annotations
+
+import typer
+
+from fleet.cli.options import JsonOption
+from fleet.cli.root import app, print_value
+
+registry_app = typer.Typer(no_args_is_help=True, help="The registry that fleet runs itself.")
+app.add_typer(registry_app, name="registry")
+
+
+@registry_app.command("start")
+def registry_start() -> None:
+    """Start the embedded registry, if it does not run, and print its address."""
+    from fleet import app as fleet
+
+    print(fleet.embedded_registry().start())
+
+
+@registry_app.command("stop")
+def registry_stop() -> None:
+    """Stop the embedded registry; what it holds stays."""
+    from fleet import app as fleet
+
+    fleet.embedded_registry().stop()
+
+
+@registry_app.command("status")
+def registry_status(as_json: JsonOption = False) -> None:
+    """Say whether the embedded registry runs, where it listens and where it keeps its data."""
+    from fleet import app as fleet
+
+    status = fleet.embedded_registry().status()
+    told = fleet.to_json(status).items()
+    lines = [f"{name}: {value}" for name, value in told if value is not None]
+    print_value(status, lines, as_json=as_json)
