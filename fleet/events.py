@@ -102,6 +102,7 @@ class JobPlanned(Event):
     action: Action
     reason: str
     hosts: tuple[str, ...]
+    parents: tuple[JobId, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

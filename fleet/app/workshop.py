@@ -328,7 +328,13 @@ class Workshop:
         """Tell the readers what is planned."""
         for job in plan_.jobs:
             self._emit(
-                JobPlanned(job=job.id, action=job.action, reason=job.reason, hosts=job.hosts)
+                JobPlanned(
+                    job=job.id,
+                    action=job.action,
+                    reason=job.reason,
+                    hosts=job.hosts,
+                    parents=job.parents,
+                )
             )
         for warning in plan_.warnings:
             self._emit(Notice(message=warning))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from fleet.errors import UsageError
 from fleet.models import Begun, JobId, Status
 from fleet.platforms import Platform
 from fleet.record.folder import state_home
+from fleet.record.story import recorded_events
 
 _GOOD = (Status.BUILT, Status.KEPT)
 
@@ -73,7 +73,7 @@ def _read(run: str, path: Path) -> PastRun:
     exit_code: int | None = None
     begun: dict[tuple[JobId, str], Begun] = {}
     built: dict[JobId, None] = {}
-    for event in _events(path):
+    for event in recorded_events(path):
         match event.get("event"):
             case "run-started":
                 started = event
@@ -100,18 +100,6 @@ def _read(run: str, path: Path) -> PastRun:
         begun=tuple(begun.values()),
         built=tuple(built),
     )
-
-
-def _events(path: Path) -> Iterator[dict[str, Any]]:
-    """The events of a record; the last line of a killed run may not be whole."""
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict):
-                yield event
 
 
 def _job(told: Mapping[str, str]) -> JobId:
