@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import paramiko
 
@@ -45,6 +45,7 @@ from fleet.hosts.config import Destination
 from fleet.hosts.keys import log_in
 from fleet.hosts.known import KnownHosts
 from fleet.hosts.quoting import Unmarked, login_line, new_mark
+from fleet.hosts.transport import Transport
 from fleet.hosts.tunnel import Address, Pumps
 
 # What paramiko raises for a connection that breaks, depending on where it was just then.
@@ -401,15 +402,8 @@ class SshRunning(Running):
 
     def end_input(self) -> None:
         """Close its input; its output goes on."""
-        channel = cast(Any, self._channel)
         try:
-            # paramiko's own lets go of the lock first: where sshd closes the channel just then,
-            # the answer to that goes out before, and sshd hangs up on words about a channel that
-            # is gone.
-            with channel.lock:
-                message = channel._send_eof()
-                if message is not None:
-                    channel.transport._send_user_message(message)
+            self._channel.shutdown_write()
         except BROKEN as error:
             raise self._link.lost() from error
 
@@ -441,7 +435,7 @@ def _travel(host: str, where: Destination, later: Later) -> tuple[paramiko.Trans
         else:
             sock = _dial(host, step)
         ear = _Ear(sock)
-        transport = paramiko.Transport(cast(socket.socket, ear))
+        transport = Transport(ear)
         later(partial(_shut, transport))
         later(sock.close)
         try:

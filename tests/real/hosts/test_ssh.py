@@ -567,20 +567,37 @@ def test_a_slot_is_free_only_after_sshd_was_told_that_its_channel_is_closed(
         assert set(pool.map(lambda _: host.run(["true"]).status, range(60))) == {0}
 
 
-def test_a_command_that_ends_before_its_input_does_costs_no_connection(
-    sshd: Sshd, opened: Opened, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def too_late(monkeypatch: pytest.MonkeyPatch, *kinds: int) -> None:
+    """Messages of these kinds go out after what paramiko's reader has to say meanwhile."""
     send = paramiko.Transport._send_user_message
-    end_of_input = 96  # SSH_MSG_CHANNEL_EOF, RFC 4250, section 4.1.2
 
     def late(self: paramiko.Transport, message: paramiko.Message) -> None:
-        if threading.current_thread() is not self and message.asbytes()[0] == end_of_input:
+        if threading.current_thread() is not self and message.asbytes()[0] in kinds:
             time.sleep(0.1)
         send(self, message)
 
     monkeypatch.setattr(paramiko.Transport, "_send_user_message", late)
+
+
+# RFC 4250, section 4.1.2
+DATA, EOF = 94, 96
+
+
+def test_a_command_that_ends_before_its_input_does_costs_no_connection(
+    sshd: Sshd, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    too_late(monkeypatch, EOF)
     host = opened(sshd().host())
     assert [host.run(["true"]).status for _ in range(5)] == [0] * 5
+
+
+def test_a_command_that_ends_while_it_is_fed_costs_no_connection(
+    sshd: Sshd, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    too_late(monkeypatch, DATA)
+    host = opened(sshd().host())
+    done = [host.run(["true"], stdin=b"x" * 1000).status for _ in range(5)]
+    assert done == [0] * 5
 
 
 # --- tunnels ------------------------------------------------------------------------------
