@@ -23,6 +23,7 @@ from paramiko.agent import AgentSSH
 from fleet.errors import AuthenticationFailed, FleetError
 from fleet.hosts.config import Destination
 from fleet.hosts.known import fingerprint
+from fleet.hosts.transport import Transport
 
 _DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
@@ -120,8 +121,11 @@ def _public_part(path: Path) -> bytes | None:
     return None
 
 
-def log_in(host: str, where: Destination, transport: paramiko.Transport) -> None:
-    """Log in to a server whose own key is already checked. Raises AuthenticationFailed."""
+def log_in(host: str, where: Destination, transport: Transport) -> None:
+    """Log in to a server whose own key is already checked.
+
+    Raises AuthenticationFailed, and SSHException where the connection breaks.
+    """
     try:
         transport.auth_none(where.user)
         return  # a server that has settled by other means who we are
@@ -142,6 +146,9 @@ def log_in(host: str, where: Destination, transport: paramiko.Transport) -> None
             except paramiko.AuthenticationException:
                 refused.append(offer.said)
                 if not transport.is_active():
+                    # sshd says so; a connection that breaks, or a server that stops, does not.
+                    if "authentication failures" not in (transport.farewell or ""):
+                        raise paramiko.SSHException(transport.farewell or "no word") from None
                     raise _failed(host, where, ring, refused, hung_up=True) from None
                 continue
             except (paramiko.SSHException, OSError) as error:

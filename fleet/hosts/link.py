@@ -544,7 +544,7 @@ def _through(host: str, before: paramiko.Transport, step: Destination) -> parami
         ) from error
 
 
-def _enter(host: str, step: Destination, transport: paramiko.Transport) -> None:
+def _enter(host: str, step: Destination, transport: Transport) -> None:
     """Shake hands, check the key, log in."""
     known = KnownHosts(host, step)
     options = transport.get_security_options()

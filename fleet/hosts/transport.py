@@ -21,7 +21,12 @@ _ABOUT_A_CHANNEL = frozenset({_ADJUST, _DATA, _EXTENDED, _EOF, _CLOSE, _REQUEST}
 
 
 class Transport(paramiko.Transport):
-    """Drops what comes too late to a channel: the connection and its others go on."""
+    """Drops what comes too late to a channel: the connection and its others go on.
+
+    What the server says when it hangs up is kept; paramiko only logs it.
+    """
+
+    farewell: str | None = None  # the words with which the server has hung up, if it said any
 
     def __init__(self, sock: Any) -> None:
         self._gone: set[int] = set()  # channels there, by number, of which the close is sent
@@ -44,3 +49,7 @@ class Transport(paramiko.Transport):
         """Whether a new channel has that number there."""
         channels = self._channels.values()  # type: ignore[attr-defined]
         return any(channel.remote_chanid == number and not channel.closed for channel in channels)
+
+    def _parse_disconnect(self, m: paramiko.Message) -> None:
+        m.get_int()  # the reason's number; sshd tells more by its words
+        self.farewell = m.get_text()

@@ -301,3 +301,54 @@ def test_a_build_that_the_kernel_ended_for_want_of_memory_says_so(
     with little_memory(lab.host("amd64-1"), 200_000_000):
         done = fleet.fleet("build", "hog", expect=1)
     assert "the kernel ended the build for want of memory" in done.stdout
+
+
+# --- a machine with a kernel of its own ---------------------------------------------------
+
+# The matrix of tests/faults freezes and kills control groups of this computer's kernel.
+
+
+def ticks(fleet: Controller, name: str) -> list[int]:
+    """What the newest run's log of a job counts."""
+    newest = max((fleet.state / "fleet" / "runs").iterdir())
+    logs = sorted(newest.glob(f"logs/{name}.*.log"))
+    return [int(n) for n in re.findall(r"(?m)tick (\d+)$", logs[-1].read_text())]
+
+
+def test_an_arm_machine_that_froze_goes_on_where_it_stood(
+    controller: Make, lab: Lab, tmp_path: Path
+) -> None:
+    lab_base(tmp_path)
+    counting = "i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo tick $i; sleep 1; done"
+    image(tmp_path, "counting", f"FROM busybox\nRUN {counting}\n")
+    fleet = controller(("arm64-1",), "platforms: [linux/arm64]\n")
+    run = fleet.start("build")
+    heard(run, "tick 2")
+    machine = lab.host("arm64-1")
+    machine.hurt.freeze()
+    try:
+        heard(run, "arm64-1 is away")
+    finally:
+        machine.hurt.thaw()
+    said, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, said
+    assert ticks(fleet, "counting-arm64v8") == list(range(1, 21))
+    assert [e["event"] for e in fleet.events()].count("build-ordered") == 1
+
+
+def test_an_arm_machine_that_lost_its_power_builds_once_it_is_back(
+    controller: Make, lab: Lab, tmp_path: Path
+) -> None:
+    lab_base(tmp_path)
+    counting = "i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo tick $i; sleep 1; done"
+    image(tmp_path, "powered", f"FROM busybox\nRUN : power; {counting}\n")
+    fleet = controller(("arm64-1",), "platforms: [linux/arm64]\n")
+    run = fleet.start("build")
+    heard(run, "tick 2")
+    lab.host("arm64-1").hurt.kill()
+    heard(run, "arm64-1 is away")
+    lab.up(["arm64-1"])
+    said, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, said
+    assert "arm64-1 is back" in said
+    assert fleet.outcomes()["powered linux/arm64"] == "built"

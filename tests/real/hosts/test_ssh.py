@@ -332,6 +332,21 @@ def test_a_server_that_hangs_up_after_too_many_keys_is_told_apart(
     assert "identity_file" in str(caught.value.hint)
 
 
+def test_a_connection_that_breaks_during_the_log_in_is_no_refusal(
+    sshd: Sshd, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer = paramiko.Transport.auth_publickey
+
+    def cut(self: paramiko.Transport, user: str, key: paramiko.PKey) -> list[str]:
+        self.sock.shutdown(socket.SHUT_RDWR)
+        return offer(self, user, key)
+
+    monkeypatch.setattr(paramiko.Transport, "auth_publickey", cut)
+    with pytest.raises(HostUnreachable, match="hung up during the log-in") as caught:
+        opened(sshd().host()).run(["true"])
+    assert caught.value.transient
+
+
 def test_a_server_that_takes_passwords_only_is_told_so(sshd: Sshd, opened: Opened) -> None:
     server = sshd(PubkeyAuthentication="no", PasswordAuthentication="yes")
     with pytest.raises(AuthenticationFailed, match="takes no keys, only password"):
