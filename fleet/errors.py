@@ -13,6 +13,7 @@
     ├── PrepareFailed               1   what an image needs could not be prepared
     ├── HostError                   1   one host, whatever it was asked to do
     │   ├── HostUnreachable      T  3   no route, refused, name does not resolve, no banner
+    │   │   └── NameUnknown      T  3   ... for its name does not resolve
     │   ├── ConnectionLost       T  3   the connection was there and is gone
     │   ├── ChannelRefused       T  1   sshd opens no further channel (MaxSessions)
     │   ├── HostKeyUnknown          3   never seen; how to accept it is in the hint
@@ -21,6 +22,7 @@
     │   ├── CommandFailed           1   a command ended with a status other than 0
     │   ├── CommandTimedOut      T  1   a command did not end by its deadline
     │   ├── HostStayedAway          3   it was waited for, and did not come back
+    │   ├── HostNotAdded            3   it does not let fleet in, so the inventory stays as it is
     │   └── EngineError             1   Docker on a host
     │       ├── EngineMissing       3   no docker command
     │       ├── EngineDown          3   the daemon does not answer
@@ -177,6 +179,10 @@ class HostUnreachable(HostError):
     transient = True
 
 
+class NameUnknown(HostUnreachable):
+    """The host's name does not resolve to an address."""
+
+
 class ConnectionLost(HostError):
     """The connection to the host was there and is gone."""
 
@@ -227,6 +233,12 @@ class CommandTimedOut(HostError):
 
 class HostStayedAway(HostError):
     """A host that was lost did not come back while it was waited for (``host_wait``)."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class HostNotAdded(HostError):
+    """A machine does not let fleet in, and so was not added to the inventory."""
 
     exit_code = ExitCode.UNREACHABLE
 

@@ -735,6 +735,24 @@ class Check:
     remedy: str | None = None
 
 
+class StepState(StrEnum):
+    """What became of one step of ``fleet bootstrap``."""
+
+    SO = "so"  # it was so already
+    TO_DO = "to do"
+    DONE = "done"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """One thing that is to be so on a build host; ``said`` are the last lines of what failed."""
+
+    what: str
+    state: StepState
+    said: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """A published image that was run on a host of its platform."""

@@ -14,9 +14,10 @@ from .cache import UNUSED_DAYS, Cache, default_folder
 from .errors import LabError
 from .hurt import ACTIONS, ARGUMENTS
 from .lab import DEFAULT, Lab, say_on_stderr
-from .machines import MACHINES, machine
+from .machines import FRESH, MACHINES, machine
 
 NAMES = ", ".join(it.name for it in MACHINES)
+FRESH_NAMES = ", ".join(it.name for it in FRESH)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +29,12 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     up = commands.add_parser("up", help="boot hosts; those that are up are left alone")
-    up.add_argument("hosts", nargs="*", metavar="HOST", help=f"which (all): {NAMES}")
+    up.add_argument(
+        "hosts",
+        nargs="*",
+        metavar="HOST",
+        help=f"which (all): {NAMES}; by name only: {FRESH_NAMES}",
+    )
     up.add_argument("--keep", action="store_true", help="if a host does not boot, leave it running")
 
     down = commands.add_parser("down", help="end hosts and remove all they had")

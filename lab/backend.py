@@ -99,7 +99,8 @@ def wait_booted(name: str, process: Process, log: Path, offset: int) -> None:
         with log.open("rb") as file:
             file.seek(offset)
             said = file.read().decode(errors="replace")
-        if "lab: docker is up" in said and "lab: sshd is up" in said:
+        engine = "lab: docker is up" in said or "lab: there is no docker" in said
+        if engine and "lab: sshd is up" in said:
             return
         failed = "failed" in "".join(line for line in said.splitlines() if "lab: " in line)
         dead = not processes.alive(process)

@@ -127,8 +127,12 @@ def make(wanted: Recipe, entry: Entry) -> None:
     root = making / "rootfs"
     making.mkdir(parents=True)
     try:
-        debian.unpack(wanted.architecture, wanted.suite, wanted.packages, root)
-        rootfs.configure(root, wanted, entry.client, entry.host)
+        if wanted.installed:
+            debian.install(wanted.architecture, wanted.suite, wanted.packages, root)
+            rootfs.configure_installed(root, entry.client, entry.host)
+        else:
+            debian.unpack(wanted.architecture, wanted.suite, wanted.packages, root)
+            rootfs.configure(root, wanted, entry.client, entry.host)
         basetar.write(root / "usr/bin/busybox", making / "busybox.tar")
         if wanted.kind == "guest":
             guestdisk.write(root, making, wanted.disk)

@@ -102,6 +102,15 @@ WHOLE = (
 """What no Debian is without; and the packages themselves, in ``/packages``."""
 
 
+def install(architecture: str, suite: str, packages: Sequence[str], root: Path) -> None:
+    """Install a minimal Debian with some packages into a folder, ready for apt to go on.
+
+    The packages' own scripts run, so the architecture must be this computer's. The mirror that
+    this machine uses, and its proxies, become those of the new system. Raises LabError.
+    """
+    _bootstrap(architecture, suite, packages, root, ["--variant=minbase"])
+
+
 def unpack(
     architecture: str, suite: str, packages: Sequence[str], root: Path, *, whole: bool = False
 ) -> None:
@@ -111,6 +120,14 @@ def unpack(
     is `rootfs.configure`'s work, or that of whoever is given a ``whole`` Debian with the packages
     to install. Raises LabError with apt's own words if it fails.
     """
+    _bootstrap(
+        architecture, suite, packages, root, ["--variant=extract", *(WHOLE if whole else ())]
+    )
+
+
+def _bootstrap(
+    architecture: str, suite: str, packages: Sequence[str], root: Path, how: Sequence[str]
+) -> None:
     mirror = source()
     options = " ".join(f"{key}={value}" for key, value in mirror.options.items())
     line = f"deb {f'[{options}] ' if options else ''}{mirror.uri} {suite} main"
@@ -118,10 +135,9 @@ def unpack(
         "mmdebstrap",
         "--quiet",
         "--mode=root",
-        "--variant=extract",
+        *how,
         f"--architectures={architecture}",
         f"--include={','.join(packages)}",
-        *(WHOLE if whole else ()),
         # Debian 12 still ships /bin, /sbin and /lib beside /usr: make them links first.
         f"--hook-dir={MERGED_USR}",
         *(f"--aptopt={proxy}" for proxy in apt_proxies()),

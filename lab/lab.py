@@ -23,7 +23,7 @@ from .cache import Cache, Entry, default_folder
 from .errors import LabError
 from .hurt import Hurt
 from .locks import locked
-from .machines import MACHINES, Machine, machine
+from .machines import DECLARED, MACHINES, Machine, machine
 from .namespaces import Namespace
 from .network import Cable
 from .vm import Guest
@@ -185,7 +185,7 @@ class Lab:
 
     def hosts(self) -> list[Host]:
         """The hosts that are up, or were killed and keep their disks."""
-        present = [it for it in MACHINES if (self.folder / "hosts" / it.name).exists()]
+        present = [it for it in DECLARED if (self.folder / "hosts" / it.name).exists()]
         return self._hosts(present)
 
     def up(self, names: Iterable[str] = (), *, keep: bool = False) -> list[Host]:
@@ -210,7 +210,7 @@ class Lab:
         machines = [machine(name) for name in wanted]
         with self._locked():
             if not wanted:
-                machines = list(MACHINES)
+                machines = list(DECLARED)
             for it in machines:
                 if not self._known(it):
                     continue
@@ -231,7 +231,7 @@ class Lab:
     def status(self) -> list[HostStatus]:
         """How every host is."""
         found = []
-        for it in MACHINES:
+        for it in DECLARED:
             state = recorded(self.folder / "hosts" / it.name)
             up = state is not None and processes.alive(state.process)
             endpoint = self._endpoint(it) if self._known(it) else None
@@ -289,7 +289,8 @@ class Lab:
                     return
                 began = time.monotonic()
                 how = host.backend.power_on(entry)
-                host.run(["docker", "version"], timeout=120, check=True)
+                answers = ["docker", "version"] if host.machine.engine else ["true"]
+                host.run(answers, timeout=120, check=True)
                 self.say(f"{host.name} is up ({how} boot, {time.monotonic() - began:.1f} s)")
             except LabError as error:
                 failures.append(f"{host.name}: {error}")

@@ -44,6 +44,18 @@ COMMON_PACKAGES = (
 )
 """What every host has, whatever its suite: Docker, sshd and the tools fleet calls on a host."""
 
+FRESH_PACKAGES = (
+    "ca-certificates",
+    "busybox-static",
+    "iproute2",
+    "kmod",
+    "openssh-server",
+    "procps",
+    "sudo",
+    "tini",
+)
+"""What a machine without an engine has beside a minimal Debian: a way in, and what boots it."""
+
 SUITE_PACKAGES = {
     # Debian 12: Docker Engine 20.10; its package holds the CLI, and there is no buildx.
     "bookworm": (),
@@ -83,10 +95,14 @@ class Machine:
     slots: int = 1
     """How many builds fleet may run on it at a time."""
     hardware: Hardware | None = None
+    engine: bool = True
+    """Whether Docker is there from the start. Without it, it is an ordinary Debian, apt and all."""
 
     @property
     def packages(self) -> tuple[str, ...]:
         """The Debian packages of its root filesystem, sorted."""
+        if not self.engine:
+            return tuple(sorted(FRESH_PACKAGES))
         kernel = (self.hardware.kernel_package,) if self.hardware else ()
         return tuple(sorted((*COMMON_PACKAGES, *SUITE_PACKAGES[self.suite], *kernel)))
 
@@ -140,11 +156,35 @@ MACHINES: tuple[Machine, ...] = (
     ),
 )
 
+"""The fleet: what `up` boots where nothing is named."""
+
+FRESH: tuple[Machine, ...] = (
+    Machine(
+        name="fresh-1",
+        platform="linux/amd64",
+        architecture="amd64",
+        suite="trixie",
+        kind="namespace",
+        engine=False,
+    ),
+    Machine(
+        name="fresh-2",
+        platform="linux/amd64",
+        architecture="amd64",
+        suite="bookworm",
+        kind="namespace",
+        engine=False,
+    ),
+)
+"""Machines without an engine, for trying out how one becomes a build host. Booted by name only."""
+
+DECLARED = (*MACHINES, *FRESH)
+
 
 def machine(name: str) -> Machine:
     """The declared machine of that name. Raises LabError if there is none."""
-    for candidate in MACHINES:
+    for candidate in DECLARED:
         if candidate.name == name:
             return candidate
-    known = ", ".join(candidate.name for candidate in MACHINES)
+    known = ", ".join(candidate.name for candidate in DECLARED)
     raise LabError(f"the lab has no host {name!r}; it has {known}")

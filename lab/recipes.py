@@ -17,6 +17,8 @@ FORMAT = 2
 """To be raised when the code that makes an entry makes a different one."""
 
 FILES = Path(__file__).parent / "files"
+FRESH_FILES = {"lab/boot": FILES / "fresh/boot", "usr/local/sbin/service": FILES / "fresh/service"}
+"""What a machine without an engine boots with, instead of the others' ``/lab/boot``."""
 
 BOOT_MODULES = ("virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "ext4")
 """What a guest's kernel needs before its disk is there."""
@@ -50,23 +52,32 @@ class Recipe:
     packages: tuple[str, ...]
     disk: int
     """GiB of a guest's disk."""
+    installed: bool = False
+    """Whether the packages' own scripts run, so that apt can go on from there."""
     public_keys: tuple[str, ...]
     """Who may log in, and the key the host shows."""
 
     @property
     def name(self) -> str:
         """For people: what this is a root filesystem of."""
-        return f"{self.suite}-{self.architecture}-{self.kind}"
+        kind = "fresh" if self.installed else self.kind
+        return f"{self.suite}-{self.architecture}-{kind}"
 
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits over everything in it, the lab's own files included."""
+        described, files = asdict(self), file_digests()
+        if self.installed:
+            for path, file in FRESH_FILES.items():
+                files[path] = hashlib.sha256(file.read_bytes()).hexdigest()
+        else:
+            del described["installed"]  # the others' digests are older than this
         content = {
             "format": FORMAT,
-            **asdict(self),
+            **described,
             "boot_modules": BOOT_MODULES,
             "host_modules": HOST_MODULES,
-            "files": file_digests(),
+            "files": files,
         }
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -91,4 +102,5 @@ def recipe(machine: Machine, public_keys: tuple[str, ...]) -> Recipe:
         packages=machine.packages,
         disk=machine.disk if machine.kind == "guest" else 0,
         public_keys=public_keys,
+        installed=not machine.engine,
     )

@@ -13,10 +13,13 @@ from pathlib import Path
 from . import processes
 from .errors import LabError
 from .keys import KeyPair
-from .recipes import FILES, HOST_MODULES, Recipe
+from .recipes import FILES, FRESH_FILES, HOST_MODULES, Recipe
 
 UNPRIVILEGED = "nodocker"
 """A user who may log in but not use Docker."""
+
+ADMIN = "admin"
+"""A user of a machine without an engine, who may become root by sudo."""
 
 NEEDLESS = (
     "usr/share/doc",
@@ -49,6 +52,33 @@ def configure(root: Path, recipe: Recipe, client: KeyPair, host: KeyPair) -> Non
     (root / "tmp").chmod(0o1777)
     if recipe.kind == "guest":
         trim_kernel(root)
+
+
+def configure_installed(root: Path, client: KeyPair, host: KeyPair) -> None:
+    """Configure a Debian that is installed: keys, a user who may become root, what boots it.
+
+    Nothing else is touched, sshd's own configuration least of all: what is tried out on such a
+    machine is what its packages make of it.
+    """
+    for name in ("init-namespace", "service"):
+        install(root / "lab" / name, (FILES / "rootfs/lab" / name).read_text(), 0o755)
+    for target, file in FRESH_FILES.items():
+        install(root / target, file.read_text(), 0o755)
+    for path in (root / "etc/ssh").glob("ssh_host_*"):
+        path.unlink()
+    install(root / "etc/ssh/ssh_host_ed25519_key", host.private.read_text(), 0o600)
+    install(root / "etc/ssh/ssh_host_ed25519_key.pub", host.public_text + "\n", 0o644)
+    processes.run(
+        ["chroot", str(root), "useradd", "-m", "-u", "1000", "-s", "/bin/bash", "-p", "*", ADMIN]
+    )
+    install(root / "etc/sudoers.d/lab", f"{ADMIN} ALL=(ALL) NOPASSWD: ALL\n", 0o440)
+    for home, owner in ((root / "root", 0), (root / "home" / ADMIN, 1000)):
+        keys = home / ".ssh/authorized_keys"
+        install(keys, client.public_text + "\n", 0o600)
+        keys.parent.chmod(0o700)
+        for path in (keys.parent, keys):
+            os.chown(path, owner, owner)
+    (root / "controller").mkdir(exist_ok=True)
 
 
 def install(path: Path, text: str, mode: int) -> None:

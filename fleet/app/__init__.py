@@ -4,7 +4,8 @@ The main job reads as a list of verbs (``Workshop.build``): prepare, read, resol
 probe, plan, announce, execute; publishing happens within ``execute``, as soon as the
 last member of an index is in. `request` is what was asked for, `recording` the record
 of it, `workshop` an opened inventory, `counter` where published images are asked for,
-and `commands` what each command makes of them.
+`machines` what the commands
+about hosts make of them, and `commands` the others.
 """
 
 from __future__ import annotations
@@ -13,20 +14,26 @@ from fleet.app.commands import (
     Explanation,
     build,
     cancel,
-    doctor,
     explain,
     export,
     init,
     inspect,
-    probe,
     promote,
     prune,
     resume,
     stitch,
     tag,
-    unreached,
     verify,
     versions,
+)
+from fleet.app.machines import (
+    Newcomer,
+    add_host,
+    bootstrap,
+    doctor,
+    meet,
+    probe,
+    unreached,
 )
 from fleet.app.request import Progress, Request, load, reader, teller
 from fleet.app.workshop import Workshop, embedded_registry, opened
@@ -36,15 +43,19 @@ from fleet.record.tables import (
     hosts_text,
     index_text,
     plan_text,
+    steps_text,
     transfers_text,
     verdict_text,
 )
 
 __all__ = [
     "Explanation",
+    "Newcomer",
     "Progress",
     "Request",
     "Workshop",
+    "add_host",
+    "bootstrap",
     "build",
     "cancel",
     "checks_text",
@@ -57,6 +68,7 @@ __all__ = [
     "init",
     "inspect",
     "load",
+    "meet",
     "opened",
     "plan_text",
     "probe",
@@ -64,6 +76,7 @@ __all__ = [
     "prune",
     "reader",
     "resume",
+    "steps_text",
     "stitch",
     "tag",
     "teller",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -13,12 +12,11 @@ from fleet import __version__, inventory
 from fleet.app.counter import counter
 from fleet.app.recording import recorded
 from fleet.app.request import Request, load
-from fleet.app.workshop import Reopened, opened, opened_registry, probe_hosts, unheard
+from fleet.app.workshop import Reopened, opened, opened_registry
 from fleet.durations import parse_duration
 from fleet.errors import ExitCode, FleetError, RegistryError, UsageError
 from fleet.events import Emit, Notice
 from fleet.models import (
-    Check,
     ErrorInfo,
     Held,
     HostReport,
@@ -37,17 +35,8 @@ from fleet.references import Reference, check_tag
 from fleet.registry import CredentialStore
 from fleet.run import copying
 from fleet.run.cancel import cancel_builds
-from fleet.run.examine import (
-    examine,
-    examine_controller,
-    examine_host,
-    examine_mirrors,
-    examine_registry,
-    fault,
-    try_out,
-)
+from fleet.run.examine import examine, try_out
 from fleet.run.lock import end_holder
-from fleet.run.retry import Policy
 
 
 def init(path: Path, *, force: bool = False) -> list[str]:
@@ -184,28 +173,6 @@ def explain(request: Request, emit: Emit) -> Explanation:
         return Explanation(plan=plan_, reports=reports, registry_error=error)
 
 
-def probe(request: Request) -> tuple[HostReport, ...]:
-    """Probe the hosts of an inventory."""
-    fleet = load(request)
-    hosts = inventory.select_hosts(fleet, request.selection.limit)
-    with ExitStack() as stack:
-        return probe_hosts(fleet, hosts, stack, unheard, policy=Policy(attempts=1))[0]
-
-
-def doctor(request: Request) -> tuple[Check, ...]:
-    """Look at the controller, the registry and every host."""
-    checks = [*examine_controller()]
-    try:
-        with opened(load(request), request) as workshop:
-            checks += examine_registry(workshop.registry, workshop.address)
-            checks += examine_mirrors(workshop.registry, workshop.inventory)
-            for report in workshop.probe():
-                checks += examine_host(report)
-    except FleetError as error:
-        checks.append(fault("controller", "inventory", error))
-    return tuple(checks)
-
-
 def inspect(reference: str, *, plain_http: bool = False) -> PublishedIndex:
     """Read an index and its members from its registry."""
     parsed = Reference.parse(reference)
@@ -281,8 +248,3 @@ def exit_code(result: RunResult) -> ExitCode:
     if result.ok:
         return ExitCode.OK
     return ExitCode.PARTIAL if result.in_part else ExitCode.FAILED
-
-
-def unreached(reports: Sequence[HostReport]) -> ExitCode:
-    """3 where a host could not be probed."""
-    return ExitCode.OK if all(report.facts for report in reports) else ExitCode.UNREACHABLE

@@ -315,12 +315,12 @@ class Workshop:
         for report in reports:
             if report.facts is None:
                 continue
-            host = self._hosts[report.spec.name]
-            owner = f"{platform.node()}-{lock_name(self.inventory.path)}"
-            engine = Engine(host, report.facts, write_tar=recipes.write_tar, owner=owner)
-            self._stack.callback(engine.close)
-            machines[report.spec.name] = Machine(
-                report=report, host=host, engine=engine, tunnelled=self._tunnelled()
+            machines[report.spec.name] = machine_of(
+                self.inventory,
+                report,
+                self._hosts[report.spec.name],
+                self._stack,
+                tunnelled=self.tunnelled(),
             )
         return machines
 
@@ -347,12 +347,29 @@ class Workshop:
 
         return retry(operation, policy=self._policy, stop=self._stop, before_wait=before_wait)
 
-    def _tunnelled(self) -> dict[str, Address]:
+    def tunnelled(self) -> dict[str, Address]:
+        """The registries that are carried to hosts, and where the controller connects to them."""
         if not self.inventory.registry.tunnel:
             return {}
         parts = urlsplit(f"//{self.address}")
         port = parts.port or (80 if self.inventory.registry.plain_http else 443)
         return {self.address: (parts.hostname or "", port)}
+
+
+def machine_of(
+    fleet: Inventory,
+    report: HostReport,
+    host: Host,
+    stack: ExitStack,
+    *,
+    tunnelled: Mapping[str, Address],
+) -> Machine:
+    """A host that was probed, with its engine, which is closed with the stack."""
+    assert report.facts is not None, "whoever asks has looked"
+    owner = f"{platform.node()}-{lock_name(fleet.path)}"
+    engine = Engine(host, report.facts, write_tar=recipes.write_tar, owner=owner)
+    stack.callback(engine.close)
+    return Machine(report=report, host=host, engine=engine, tunnelled=tunnelled)
 
 
 def probe_hosts(

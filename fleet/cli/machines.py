@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,14 +11,20 @@ import typer
 from fleet.cli.options import InventoryOption, JsonOption, LimitOption
 from fleet.cli.root import DEFAULT_INVENTORY, app, print_value
 
+hosts_app = typer.Typer(rich_markup_mode=None, help="Probe the hosts, or add one.")
+app.add_typer(hosts_app, name="hosts")
 
-@app.command()
+
+@hosts_app.callback(invoke_without_command=True)
 def hosts(
+    context: typer.Context,
     inventory: InventoryOption = DEFAULT_INVENTORY,
     limit: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Probe the hosts: what each is, and which platforms it is proven to execute."""
+    if context.invoked_subcommand is not None:
+        return
     from fleet import app as fleet
 
     reports = fleet.probe(fleet.Request.of(inventory=inventory, limit=limit or ()))
@@ -24,16 +32,114 @@ def hosts(
     raise typer.Exit(int(fleet.unreached(reports)))
 
 
+@hosts_app.command("add")
+def add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the inventory calls it.")],
+    address: Annotated[
+        str,
+        typer.Argument(
+            metavar="ADDRESS", help="pi@10.0.0.12, host:2222, ssh://..., or an alias of ssh_config."
+        ),
+    ],
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    accept_new: Annotated[
+        bool,
+        typer.Option("--accept-new", help="Accept a key that is not known, whatever it is."),
+    ] = False,
+    fingerprint: Annotated[
+        str | None,
+        typer.Option(
+            "--fingerprint", metavar="SHA256:...", help="Accept a key of this fingerprint alone."
+        ),
+    ] = None,
+) -> None:
+    """Show a machine's host key, accept it once you say so, probe it, and add it to the inventory.
+
+    A key that is known already is not asked about, and one that has changed is never accepted.
+    """
+    from fleet import app as fleet
+    from fleet.errors import UsageError
+
+    given = context.get_parameter_source("inventory")
+    if context.parent is not None and given is not None and given.name == "DEFAULT":
+        inventory = Path(context.parent.params["inventory"])  # fleet hosts -i FILE add ...
+    new = fleet.meet(fleet.Request.of(inventory=inventory), name, address)
+    key = new.key
+    print(f"{name}: {key.kind} {key.fingerprint}{', which is known' if key.known else ''}")
+    if fingerprint is not None and fingerprint != key.fingerprint:
+        raise UsageError(
+            f"{name} shows the key {key.fingerprint}, and not {fingerprint}; nothing was changed",
+            hint="another machine may answer in its place",
+        )
+    accept = accept_new or fingerprint is not None
+    if not key.known and not accept:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                f"the key of {name} is not known, and there is no terminal to ask at",
+                hint=f"compare it with what the host itself says, then: --fingerprint"
+                f" {key.fingerprint}",
+            )
+        print(
+            "compare it with what this prints on the machine itself:"
+            " ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub"
+        )
+        accept = typer.confirm("is it that key?")
+    report, lines = fleet.add_host(new, accept=accept)
+    for line in [*fleet.hosts_text([report]), *lines]:
+        print(line)
+
+
+@app.command()
+def bootstrap(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="A host of the inventory.")],
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    data_root: Annotated[
+        str | None,
+        typer.Option(
+            "--data-root", metavar="FOLDER", help="Where the engine keeps images, on another disk."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what is so, and what would be done.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a fresh Debian, Ubuntu or Raspberry Pi OS machine a build host.
+
+    What is so already is left alone: a second time changes nothing. fleet must log in as root, or
+    as a user who may use sudo without a password.
+    """
+    from fleet import app as fleet
+
+    reports = fleet.bootstrap(
+        fleet.Request.of(inventory=inventory),
+        host,
+        data_root=data_root,
+        dry_run=dry_run,
+        on_step=lambda report: (
+            None if as_json else print("\n".join(fleet.steps_text([report])), flush=True)
+        ),
+    )
+    if as_json:
+        print_value(reports, (), as_json=True)
+    raise typer.Exit(1 if any(report.state == "FAILED" for report in reports) else 0)
+
+
 @app.command()
 def doctor(
     inventory: InventoryOption = DEFAULT_INVENTORY,
     limit: LimitOption = None,
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="Do what is safe about it, and say what was done."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Look at controller, registry and every host, and say what is wrong and what mends it."""
     from fleet import app as fleet
 
-    checks = fleet.doctor(fleet.Request.of(inventory=inventory, limit=limit or ()))
+    checks = fleet.doctor(fleet.Request.of(inventory=inventory, limit=limit or ()), fix=fix)
     print_value(checks, fleet.checks_text(checks), as_json=as_json)
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 

@@ -232,6 +232,12 @@ class Engine:
             said = asked.stderr.decode(errors="replace").strip()
             raise EngineDown(self._host.name, f"the Docker daemon does not answer: {said}")
 
+    def reach(self, reference: Reference, credentials: Credentials | None) -> None:
+        """See that the daemon reaches the registry of a reference. Raises PullFailed."""
+        from fleet.engine import images
+
+        images.reach(self._api, reference, credentials)
+
     def free(self) -> int:
         """The bytes that are free where the engine keeps its images, or where fleet does."""
         folders = (self._facts.engine.root_dir, str(self._state))

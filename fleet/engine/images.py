@@ -21,6 +21,8 @@ from fleet.platforms import Platform
 from fleet.references import DOCKER_HUB, Reference
 
 _DIGEST = re.compile(r"digest: (sha256:[0-9a-f]{64})")
+# What a registry says of an image that it has not, or does not show to just anybody.
+_ANSWERED = re.compile(r"(?i)manifest unknown|name unknown|not known|not found|denied|unauthorized")
 _LOOPBACK = re.compile(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?")
 
 
@@ -115,6 +117,27 @@ def push(
     if digest is None:
         raise EngineError(engine.host, f"pushed {name}, but the daemon named no digest of it")
     return digest
+
+
+def reach(engine: EngineApi, reference: Reference, credentials: Credentials | None) -> None:
+    """See that the engine reaches the registry of a reference: any answer of it is one.
+
+    Nothing is pulled. Raises PullFailed with the engine's own words.
+    """
+    with engine.session() as api:
+        try:
+            auth = _auth(reference, credentials)
+            cast(Any, api).inspect_distribution(str(reference), auth_config=auth)
+        except docker.errors.APIError as error:
+            failure = said(error)
+            if not _ANSWERED.search(failure):
+                raise PullFailed(
+                    engine.host,
+                    f"its engine does not reach {reference.registry}:"
+                    f" {scrub(failure, credentials)}",
+                    transient=may_pass(failure),
+                    hint=remedy(failure),
+                ) from None
 
 
 def tunnelled(reference: Reference) -> bool:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from fleet.errors import HostKeyUnknown
+from fleet.hosts.bootstrap import bootstrap
 from fleet.hosts.probing import probe, probe_all
 from fleet.hosts.protocol import Completed, Host, Stream
 from fleet.models import Connection, HostSpec
 
-__all__ = ["Completed", "Host", "Stream", "connect", "probe", "probe_all"]
+__all__ = [
+    "Completed",
+    "Host",
+    "HostKey",
+    "Stream",
+    "accept_key",
+    "bootstrap",
+    "connect",
+    "probe",
+    "probe_all",
+    "show_key",
+]
 
 
 def connect(
@@ -41,3 +55,48 @@ def connect(
         spec, ssh_config=ssh_config, known_hosts=known_hosts, connect_timeout=connect_timeout
     )
     return SshHost(spec, where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostKey:
+    """The key that a server shows, and whether it is known already."""
+
+    host: str
+    kind: str  # ssh-ed25519 ...
+    key: bytes
+    fingerprint: str  # as OpenSSH prints it
+    known: bool
+
+
+def show_key(spec: HostSpec, *, ssh_config: Path | None = None) -> HostKey:
+    """The key that a host behind SSH shows. Nobody logs in there, and nothing is accepted.
+
+    Raises HostKeyChanged where another one is known, what connecting raises, and
+    UsageError for an ssh_config that cannot be understood.
+    """
+    from fleet.hosts.config import destination
+    from fleet.hosts.known import KnownHosts, fingerprint
+    from fleet.hosts.link import shown_key
+
+    where = destination(spec, ssh_config=ssh_config)
+    kind, key = shown_key(spec.name, where)
+    try:
+        KnownHosts(spec.name, where).check(kind, key)
+        known = True
+    except HostKeyUnknown:
+        known = False
+    return HostKey(host=spec.name, kind=kind, key=key, fingerprint=fingerprint(key), known=known)
+
+
+def accept_key(spec: HostSpec, shown: HostKey, *, ssh_config: Path | None = None) -> Path:
+    """Write a key to the known_hosts file that the host's connection uses; which one it is.
+
+    Whoever calls this has been shown the fingerprint. Raises HostError.
+    """
+    from fleet.hosts.config import destination
+    from fleet.hosts.known import KnownHosts
+
+    where = destination(spec, ssh_config=ssh_config)
+    file = KnownHosts(spec.name, where).accept(shown.kind, shown.key)
+    KnownHosts(spec.name, where).check(shown.kind, shown.key)  # of /dev/null nothing is read back
+    return file

@@ -128,6 +128,34 @@ class KnownHosts:
             hint=self._how_to_accept(kind),
         )
 
+    def accept(self, kind: str, key: bytes) -> Path:
+        """Have a key known from now on, and say in which file. Raises HostError.
+
+        The line is added behind those that are there, in the first file that the
+        connection looks at.
+        """
+        if not self._where.known_hosts:
+            raise HostError(
+                self._host,
+                f"{self._where.alias} has no known_hosts file to put its key into",
+                hint="UserKnownHostsFile of ssh_config names one",
+            )
+        file = self._where.known_hosts[0].expanduser()
+        line = f"{self._name} {kind} {base64.b64encode(key).decode()}\n"
+        try:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with file.open("a+b") as stream:
+                if stream.tell() > 0:
+                    stream.seek(-1, 2)
+                    if stream.read(1) != b"\n":
+                        line = f"\n{line}"
+                stream.write(line.encode())
+        except OSError as error:
+            raise HostError(
+                self._host, f"its key cannot be written to {file}: {error.strerror}"
+            ) from None
+        return file
+
     def _how_to_accept(self, kind: str) -> str:
         where = self._where
         file = where.known_hosts[0] if where.known_hosts else Path("~/.ssh/known_hosts")

@@ -39,6 +39,7 @@ from fleet.errors import (
     FleetError,
     HostError,
     HostUnreachable,
+    NameUnknown,
 )
 from fleet.hosts.command import BLOCK, Deadline, Running
 from fleet.hosts.config import Destination
@@ -422,8 +423,30 @@ class SshRunning(Running):
 Later = Callable[[Callable[[], object]], None]  # takes what is to be called at the end
 
 
-def _travel(host: str, where: Destination, later: Later) -> tuple[paramiko.Transport, _Ear]:
-    """Log in at every hop and at the destination."""
+def shown_key(host: str, where: Destination) -> tuple[str, bytes]:
+    """The kind and the bytes of the key that a server shows. Nobody logs in there.
+
+    The hops before it are logged in to, their keys checked. Raises what connecting raises.
+    """
+    closers: list[Callable[[], object]] = []
+    try:
+        transport, _ = _travel(host, where, closers.append, arrive=_shake_hands)
+        key = transport.get_remote_server_key()
+        return key.get_name(), key.asbytes()
+    finally:
+        for close in closers:
+            with contextlib.suppress(*BROKEN):
+                close()
+
+
+def _travel(
+    host: str,
+    where: Destination,
+    later: Later,
+    *,
+    arrive: Callable[[str, Destination, Transport], object] | None = None,
+) -> tuple[Transport, _Ear]:
+    """Log in at every hop and at the destination; there, ``arrive`` stands instead."""
     before: paramiko.Transport | None = None
     excuse: Callable[[], str] = str
     for step in (*where.jumps, where):
@@ -439,7 +462,7 @@ def _travel(host: str, where: Destination, later: Later) -> tuple[paramiko.Trans
         later(partial(_shut, transport))
         later(sock.close)
         try:
-            _enter(host, step, transport)
+            (arrive if arrive and step is where else _enter)(host, step, transport)
         except HostUnreachable as error:
             said = excuse()
             if not said:
@@ -458,7 +481,7 @@ def _dial(host: str, step: Destination) -> socket.socket:
     try:
         found = socket.getaddrinfo(step.host, step.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
-        raise HostUnreachable(
+        raise NameUnknown(
             host,
             f"the name {step.host} does not resolve ({_reason(error)})",
             hint="correct its address in the inventory, or HostName in ssh_config",
@@ -546,6 +569,19 @@ def _through(host: str, before: paramiko.Transport, step: Destination) -> parami
 
 def _enter(host: str, step: Destination, transport: Transport) -> None:
     """Shake hands, check the key, log in."""
+    known = _shake_hands(host, step, transport)
+    key = transport.get_remote_server_key()
+    known.check(key.get_name(), key.asbytes())
+    try:
+        log_in(host, step, transport)
+    except FleetError:
+        raise
+    except BROKEN as error:
+        raise HostUnreachable(host, f"{step} hung up during the log-in: {error}") from error
+
+
+def _shake_hands(host: str, step: Destination, transport: Transport) -> KnownHosts:
+    """Agree on everything but who is who; what is known of the server's key."""
     known = KnownHosts(host, step)
     options = transport.get_security_options()
     first = [name for name in _CIPHERS if name in options.ciphers]
@@ -558,7 +594,7 @@ def _enter(host: str, step: Destination, transport: Transport) -> None:
     transport.handshake_timeout = 2 * step.connect_timeout
     try:
         transport.start_client(timeout=3 * step.connect_timeout)
-        key = transport.get_remote_server_key()
+        transport.get_remote_server_key()  # raises where it has only given up waiting
     except paramiko.ssh_exception.IncompatiblePeer as error:
         raise HostError(
             host,
@@ -566,6 +602,14 @@ def _enter(host: str, step: Destination, transport: Transport) -> None:
             hint="it may be too old: upgrade its SSH server",
         ) from error
     except BROKEN as error:
+        if transport.remote_version and transport.is_active():
+            raise HostUnreachable(
+                host,
+                f"{step.host} port {step.port} greets as an SSH server does, and then nothing comes"
+                " through: it is overloaded, or large packets vanish on the way",
+                hint="ping -M do -s 1372 shows whether 1400 bytes pass; if not: ip link set DEVICE"
+                " mtu 1300, at either end",
+            ) from error
         said = str(error).removeprefix("Error reading SSH protocol banner")
         raise HostUnreachable(
             host,
@@ -575,13 +619,7 @@ def _enter(host: str, step: Destination, transport: Transport) -> None:
         ) from error
     finally:
         transport.packetizer.complete_handshake()  # ends its timer, also where it failed
-    known.check(key.get_name(), key.asbytes())
-    try:
-        log_in(host, step, transport)
-    except FleetError:
-        raise
-    except BROKEN as error:
-        raise HostUnreachable(host, f"{step} hung up during the log-in: {error}") from error
+    return known
 
 
 def _kind(algorithm: str) -> str:

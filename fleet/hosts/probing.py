@@ -109,7 +109,7 @@ def probe(host: Host, *, platforms: Sequence[Platform]) -> HostFacts:
         memory=answer.number("memory", r"(?m)^MemTotal:\s+(\d+) kB") * 1024,
         memory_available=_available(answer),
         disk_free=answer.number("disk", r"(?m)^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%") * 1024,
-        clock_skew=_clock_skew(host),
+        clock_skew=clock_skew(host),
         engine=engine,
         proofs=tuple(_proof(answer, platform) for platform in platforms),
         home=answer.line("home"),
@@ -235,7 +235,7 @@ def _available(answer: Answer) -> int:
     return answer.number("memory", rf"(?m)^{names}:\s+(\d+) kB") * 1024
 
 
-def _clock_skew(host: Host) -> float:
+def clock_skew(host: Host) -> float:
     """The host's clock minus the controller's; the answer is half a round trip old."""
     before = time.time()
     done = host.run(["date", "+%s.%N"])

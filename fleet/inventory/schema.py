@@ -133,7 +133,8 @@ def _stage(text: str) -> str:
     return text
 
 
-def _host_name(text: str) -> str:
+def host_name(text: str) -> str:
+    """A host's name, if it is one. Raises UsageError."""
     if text == "all":
         raise UsageError("the name 'all' stands for every host")
     if not _HOST_NAME.fullmatch(text):
@@ -218,7 +219,7 @@ def _as_emulate(value: object) -> object:
 Text = Annotated[str, _read(_line)]
 Duration = Annotated[float, _read(parse_duration)]
 Flag = Annotated[bool, _read(_truth)]
-HostName = Annotated[str, _read(_host_name)]
+HostName = Annotated[str, _read(host_name)]
 RegistryName = Annotated[str, _read(parse_registry_name)]
 ImageName = Annotated[str, _read(check_repository)]
 APlatform = Annotated[Platform, _read(Platform.parse)]

@@ -12,6 +12,7 @@ from fleet.models import (
     HostReport,
     Plan,
     PublishedIndex,
+    StepReport,
     Transfer,
     Verdict,
 )
@@ -172,6 +173,15 @@ def checks_text(checks: Sequence[Check]) -> list[str]:
     faults = sum(not c.ok for c in checks)
     lines.append(f"{count(len(checks), 'check')}, {count(faults, 'fault')}")
     return lines
+
+
+def steps_text(reports: Iterable[StepReport]) -> list[str]:
+    """What became of the steps of a bootstrap, and below one that failed what it said."""
+    lines = []
+    for report in reports:
+        lines.append(f"{report.state:<6}  {report.what}")
+        lines += [f"        | {at_rest(line)}" for line in report.said]
+    return [plain(line) for line in lines]
 
 
 def error_text(error: ErrorInfo) -> list[str]:

@@ -111,6 +111,33 @@ class Blobs:
         )
         return False
 
+    def may_push(self, repository: Reference) -> None:
+        """See that blobs may be stored in a repository: an upload is begun, and cancelled.
+
+        Nothing is left there ("Canceling an upload" is a DELETE; a registry that does
+        not know it forgets an upload by itself). Raises RegistryDenied, and
+        NotInRegistry where there is no such repository and the registry makes none.
+        """
+        subject = f"beginning to store something in {repository.name}"
+        path = f"{repository.repository}/blobs/uploads/"
+
+        def ask(method: str, at: str = "", also: Collection[int] = ()) -> Answer:
+            return self._wire.ask(
+                method,
+                repository.registry,
+                path,
+                at=at,
+                subject=subject,
+                repository=repository.repository,
+                actions="pull,push",
+                also=also,
+            )
+
+        location = ask("POST").headers.get("location", "")
+        if not location:
+            raise RegistryNonsense(f"{subject}: the registry does not say where to")
+        ask("DELETE", at=location, also=_NO_MOUNT)
+
     def _size(self, at: Reference, digest: str) -> int | None:
         path, subject = f"{at.repository}/blobs/{digest}", f"the blob {digest} of {at.name}"
         answer = self._wire.ask(

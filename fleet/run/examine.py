@@ -1,21 +1,14 @@
-"""Looking without touching: the doctor's checks, and the proof of a published index."""
+"""The proof of a published index: looking without touching."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from fleet.errors import FleetError
 from fleet.models import (
-    Check,
     Descriptor,
-    ErrorInfo,
-    HostReport,
-    Inventory,
     PublishedImage,
     PublishedIndex,
     Trial,
@@ -37,131 +30,7 @@ from fleet.run.labels import differing_sources
 from fleet.run.machine import Machine
 from fleet.run.resolve import Patiently, once
 
-# A build of any size needs room for layers, context and cache.
-_DISK_LOW = 2_000_000_000
-_MEMORY_LOW = 256_000_000  # per slot
 _AT_ONCE = 8  # questions; more of them and public registries answer 429
-_SKEW_HIGH = 60.0  # beyond it, TLS and apt begin to refuse what they are shown
-
-
-# --- the doctor ---------------------------------------------------------------------------
-
-
-def fault(subject: str, name: str, error: FleetError | ErrorInfo) -> Check:
-    """A check that an error answers."""
-    return Check(subject=subject, name=name, ok=False, detail=error.message, remedy=error.hint)
-
-
-def examine_controller() -> tuple[Check, ...]:
-    """This machine: Python, the SSH agent, git."""
-    version = ".".join(map(str, sys.version_info[:3]))
-    agent = os.environ.get("SSH_AUTH_SOCK")
-    git = shutil.which("git")
-    return (
-        Check(
-            subject="controller",
-            name="python",
-            ok=sys.version_info >= (3, 11),
-            detail=f"Python {version}",
-            remedy="fleet needs Python 3.11 or newer",
-        ),
-        Check(
-            subject="controller",
-            name="ssh agent",
-            ok=agent is None or os.path.exists(agent),
-            detail=agent or "none; keys are read from files",
-            remedy="SSH_AUTH_SOCK names a socket that is gone: unset it, or start an agent",
-        ),
-        Check(
-            subject="controller",
-            name="git",
-            ok=True,  # without it an image only lacks its revision
-            detail=git or "not there; images carry no revision",
-        ),
-    )
-
-
-def examine_registry(registry: Registry, address: str) -> tuple[Check, ...]:
-    """The inventory's registry, from the controller."""
-    try:
-        registry.ping(address)
-    except FleetError as error:
-        return (fault("registry", "answers", error),)
-    return (Check(subject="registry", name="answers", ok=True, detail=address),)
-
-
-def examine_mirrors(registry: Registry, inventory: Inventory) -> tuple[Check, ...]:
-    """The inventory's mirrors, from the controller."""
-    checks = []
-    for name, mirror in inventory.mirrors:
-        assert mirror.address is not None, "no mirror is the embedded registry"
-        try:
-            registry.ping(mirror.address)
-            ok = Check(subject="mirror", name=name, ok=True, detail=mirror.address)
-            checks.append(ok)
-        except FleetError as error:
-            checks.append(fault("mirror", name, error))
-    return tuple(checks)
-
-
-def examine_host(report: HostReport) -> tuple[Check, ...]:
-    """One probed host: reached, engine, platforms, disk, memory, clock."""
-    name, facts = report.spec.name, report.facts
-    if facts is None:
-        error = report.error or ErrorInfo(kind="HostError", message="it was not probed")
-        return (fault(name, "answers", error),)
-    engine = facts.engine
-    emulators = sorted({proof.emulator for proof in facts.proofs if proof.emulator})
-    wanted = report.spec.platforms or facts.native
-    refused = [f"{p}: {report.refusal(p)}" for p in wanted if report.refusal(p)]
-    memory_needed = _MEMORY_LOW * report.spec.slots
-    return (
-        Check(subject=name, name="answers", ok=True, detail=f"{facts.system} {facts.machine}"),
-        Check(
-            subject=name,
-            name="engine",
-            ok=True,
-            detail=f"Docker {engine.version}, {engine.builder} {engine.builder_version}",
-        ),
-        Check(
-            subject=name,
-            name="platforms",
-            ok=bool(wanted) and not refused,
-            detail="; ".join(refused) or ", ".join(map(str, wanted)) or "none proven",
-            remedy="take what it cannot execute out of its `platforms:` in the inventory",
-        ),
-        Check(
-            subject=name,
-            name="emulators",
-            ok=True,  # they only bar the platforms that they would serve
-            detail=", ".join(emulators) or "no binfmt handler registered",
-        ),
-        Check(
-            subject=name,
-            name="disk",
-            ok=facts.disk_free >= _DISK_LOW,
-            detail=f"{facts.disk_free / 1e9:.1f} GB free in {engine.root_dir}",
-            remedy=f"on {name}: docker builder prune; docker image prune",
-        ),
-        Check(
-            subject=name,
-            name="memory",
-            ok=facts.memory_available >= memory_needed,
-            detail=f"{facts.memory_available / 1e6:.0f} MB available for"
-            f" {report.spec.slots} slot{'' if report.spec.slots == 1 else 's'}",
-            remedy="lower its `slots:` in the inventory, or add swap",
-        ),
-        Check(
-            subject=name,
-            name="clock",
-            ok=abs(facts.clock_skew) <= _SKEW_HIGH,
-            detail=f"{facts.clock_skew:+.1f} s against the controller",
-            remedy=f"on {name}: timedatectl set-ntp true",
-        ),
-    )
-
-
-# --- the proof of an index ----------------------------------------------------------------
 
 
 def examine(registry: Registry, reference: Reference, *, patiently: Patiently = once) -> Verdict:

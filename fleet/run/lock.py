@@ -86,6 +86,31 @@ def end_holder(folder: Path, inventory: Path, *, run: str, patience: float = 60.
     return True
 
 
+def stale_holders(folder: Path) -> tuple[Path, ...]:
+    """What runs have written about themselves that no run holds any more."""
+    return tuple(file for file in sorted(folder.glob("*.json")) if _is_stale(file, remove=False))
+
+
+def remove_stale(folder: Path) -> int:
+    """Remove what runs that are gone have written about themselves; how many there were."""
+    return sum(_is_stale(file, remove=True) for file in stale_holders(folder))
+
+
+def _is_stale(holder: Path, *, remove: bool) -> bool:
+    """Whether nobody holds the lock of a holder's file, and with ``remove`` take it away."""
+    lock = FileLock(holder.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return False
+    try:
+        if remove:
+            holder.unlink(missing_ok=True)
+        return True
+    finally:
+        lock.release()
+
+
 def lock_name(inventory: Path) -> str:
     """The name of an inventory's lock, under which there is one run at a time."""
     return hashlib.sha256(os.fsencode(inventory.resolve())).hexdigest()[:16]

@@ -37,7 +37,16 @@ class Controller:
 
     def argv(self, *arguments: str) -> list[str]:
         """The command, with this controller's inventory where it takes one."""
-        takes = arguments[0] in ("build", "plan", "stitch", "hosts", "doctor", "verify", "prune")
+        takes = arguments[0] in (
+            "build",
+            "plan",
+            "stitch",
+            "hosts",
+            "doctor",
+            "verify",
+            "prune",
+            "bootstrap",
+        )
         inventory = ["--inventory", str(self.inventory)] if takes else []
         return [sys.executable, "-m", "fleet", *arguments, *inventory]
 
