@@ -35,7 +35,7 @@ test-unit: setup  ## the tests that touch no socket: seconds
 	@$(PY) -m pytest -q tests/unit
 
 faults: setup  ## every fault in every step, on the lab; the table goes into docs/reliability.md
-	@$(PY) -m tests.faults --write
+	@$(PY) -m tests.faults $(if $(CI),,--write)
 
 lint: setup  ## ruff, mypy --strict, and the table of imports
 	@$(PY) -m ruff check .
