@@ -28,9 +28,11 @@ from fleet.app.commands import (
     verify,
     versions,
 )
+from fleet.app.history import going_on, live_runs, logs, rebuild, runs, show, trends
 from fleet.app.request import Progress, Request, load, reader, teller
 from fleet.app.workshop import Workshop, embedded_registry, opened
 from fleet.events import to_json
+from fleet.record.overview import runs_text, story_text, top_text, trends_text
 from fleet.record.past import recent_runs
 from fleet.record.tables import (
     checks_text,
@@ -53,24 +55,35 @@ __all__ = [
     "embedded_registry",
     "explain",
     "export",
+    "going_on",
     "hosts_text",
     "index_text",
     "init",
     "inspect",
+    "live_runs",
     "load",
+    "logs",
     "opened",
     "plan_text",
     "probe",
     "promote",
     "prune",
     "reader",
+    "rebuild",
     "recent_runs",
     "resume",
+    "runs",
+    "runs_text",
+    "show",
     "stitch",
+    "story_text",
     "tag",
     "teller",
     "to_json",
+    "top_text",
     "transfers_text",
+    "trends",
+    "trends_text",
     "unreached",
     "verdict_text",
     "verify",

@@ -4,6 +4,7 @@
 from fleet.cli.root import app
 from fleet.cli import builds
 from fleet.cli import machines
+from fleet.cli import record
 from fleet.cli import published
 from fleet.cli import registry
 from fleet.cli import about

@@ -108,6 +108,7 @@ class _Making:
             limits=Limits(**self._file.limits.model_dump()),
             sign=self._file.sign,
             record_host=self._file.record_host,
+            keep_runs=self._file.keep_runs,
             mirrors=tuple(self._mirrors()),
         )
 

@@ -469,6 +469,12 @@ class File(Section):
         " filled in.",
     )
     record_host: Flag = Field(False, description="Say in the image which host built it.")
+    keep_runs: int = Field(
+        100,
+        ge=1,
+        strict=True,
+        description="Runs whose record stays on the controller; older ones are removed.",
+    )
     hosts: dict[HostName, Host] = Field(
         default_factory=dict,
         description="The machines that build, by name; or the path of an Ansible inventory.",

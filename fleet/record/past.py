@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +15,11 @@ from fleet.errors import UsageError
 from fleet.models import Begun, JobId, Status
 from fleet.platforms import Platform
 from fleet.record.folder import state_home
+from fleet.record.history import History
 from fleet.record.story import recorded_events
 from fleet.suggest import did_you_mean
 
+_ROWS_PER_RECORD = 10  # the history outlives the records: its rows are small
 _GOOD = (Status.BUILT, Status.KEPT)
 
 
@@ -38,17 +42,36 @@ class PastRun:
 
 
 def past_run(run: str) -> PastRun:
-    """A run by name. Raises UsageError where there is no record of it."""
+    """A run, by a name that ``run_named`` takes. Raises UsageError."""
+    name = run_named(run)
+    return _read(name, events_of(name))
+
+
+def run_named(run: str) -> str:
+    """The whole name of a run: itself, a beginning that no other has, or ``latest``.
+
+    Raises UsageError.
+    """
     folder = state_home() / "runs"
-    path = folder / run / "events.jsonl"
-    if Path(run).name != run or not path.is_file():
-        known = _names(folder)
-        names = ", ".join(known[:3]) or "none"
+    known = _names(folder)
+    fitting = known[:1] if run == "latest" else [n for n in known if run and n.startswith(run)]
+    if run in known or len(fitting) == 1:
+        return run if run in known else fitting[0]
+    if len(fitting) > 1:
         raise UsageError(
-            f"no record of a run {run!r} in {folder}{did_you_mean(run, known)}",
-            hint=f"the latest are: {names}; `fleet build` finds what goes on without a record",
+            f"{len(fitting)} runs begin with {run!r}: {', '.join(fitting[:5])}",
+            hint="write more of its name",
         )
-    return _read(run, path)
+    names = ", ".join(known[:3]) or "none"
+    raise UsageError(
+        f"no record of a run {run!r} in {folder}{did_you_mean(run, known)}",
+        hint=f"the latest are: {names}; `fleet build` finds what goes on without a record",
+    )
+
+
+def events_of(run: str) -> Path:
+    """The file of a run's events."""
+    return state_home() / "runs" / run / "events.jsonl"
 
 
 def latest_run(inventory: Path) -> PastRun | None:
@@ -75,10 +98,29 @@ def recent_runs(most: int = 20) -> Iterator[tuple[str, str]]:
             yield name, f"fleet {shlex.join(words)} ({begun['inventory']})"
 
 
+def forget_runs(keep: int, *, spared: Iterable[str]) -> None:
+    """Remove the records of all runs but the latest ``keep``.
+
+    Those that go on are ``spared``, and a run that was killed while builds of its
+    were under way, since `fleet resume` and `fleet cancel` need what it says. What
+    cannot be removed stays: the next run tries again.
+    """
+    names = _names(state_home() / "runs")
+    for name in set(names[keep:]) - set(spared):
+        with suppress(OSError, UsageError, KeyError, ValueError):
+            past = _read(name, events_of(name))
+            if past.exit_code is None and past.begun:
+                continue
+        shutil.rmtree(events_of(name).parent, ignore_errors=True)
+    with suppress(OSError, sqlite3.Error):
+        History().forget(_ROWS_PER_RECORD * keep)
+
+
 def _names(folder: Path) -> list[str]:
     """The runs of which there is a record, the newest first."""
     try:
-        return sorted((path.name for path in folder.iterdir()), reverse=True)
+        found = (path.name for path in folder.iterdir() if (path / "events.jsonl").is_file())
+        return sorted(found, reverse=True)
     except OSError:
         return []
 
