@@ -31,6 +31,7 @@ from fleet.app.commands import (
 from fleet.app.request import Progress, Request, load, reader, teller
 from fleet.app.workshop import Workshop, embedded_registry, opened
 from fleet.events import to_json
+from fleet.record.past import recent_runs
 from fleet.record.tables import (
     checks_text,
     hosts_text,
@@ -63,6 +64,7 @@ __all__ = [
     "promote",
     "prune",
     "reader",
+    "recent_runs",
     "resume",
     "stitch",
     "tag",

@@ -14,6 +14,7 @@ from fleet.cli.options import (
     Images,
     InventoryOption,
     JsonOption,
+    LatestRun,
     LimitOption,
     MaxAgeOption,
     PinOption,
@@ -22,6 +23,7 @@ from fleet.cli.options import (
     ProgressOption,
     RegistryOption,
     RetriesOption,
+    Run,
     TagOption,
     WaitOption,
 )
@@ -149,9 +151,7 @@ def stitch(
 
 @app.command()
 def resume(
-    run: Annotated[
-        str | None, typer.Argument(help="A run; by default the latest of the inventory.")
-    ] = None,
+    run: LatestRun = None,
     inventory: InventoryOption = DEFAULT_INVENTORY,
     progress: ProgressOption = ProgressChoice.auto,
 ) -> None:
@@ -164,7 +164,7 @@ def resume(
 
 @app.command()
 def cancel(
-    run: Annotated[str, typer.Argument(help="A run, as `run NAME` at its start names it.")],
+    run: Run,
 ) -> None:
     """Stop a run, and end every build that it has begun and that goes on on a host."""
     from fleet import app as fleet

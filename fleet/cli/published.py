@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleet.cli.completion import complete_image
 from fleet.cli.options import (
     InventoryOption,
     JsonOption,
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def inspect(
-    reference: Annotated[str, typer.Argument(help="An image, as registry/name:tag.")],
+    reference: Annotated[
+        str, typer.Argument(help="An image, as registry/name:tag.", metavar="REFERENCE")
+    ],
     plain_http: PlainHttpOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -38,7 +41,12 @@ def inspect(
 @app.command()
 def verify(
     images: Annotated[
-        list[str], typer.Argument(help="Images of the inventory, or any references.")
+        list[str],
+        typer.Argument(
+            help="Images of the inventory, or any references.",
+            metavar="IMAGE",
+            autocompletion=complete_image,
+        ),
     ],
     inventory: InventoryOption = DEFAULT_INVENTORY,
     limit: LimitOption = None,

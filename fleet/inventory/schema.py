@@ -36,11 +36,11 @@ from fleet.inventory.addresses import (
     parse_registry_name,
 )
 from fleet.inventory.sizes import parse_size
-from fleet.inventory.suggest import did_you_mean
 from fleet.models import Connection, RegistrySpec
 from fleet.models import Limits as Bounds
 from fleet.platforms import Platform
 from fleet.references import Reference, check_repository, check_tag_template
+from fleet.suggest import did_you_mean
 
 _HOST_NAME = re.compile(r"\w[\w.:@%+-]*")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

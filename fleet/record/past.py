@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from fleet.models import Begun, JobId, Status
 from fleet.platforms import Platform
 from fleet.record.folder import state_home
 from fleet.record.story import recorded_events
+from fleet.suggest import did_you_mean
 
 _GOOD = (Status.BUILT, Status.KEPT)
 
@@ -39,9 +42,10 @@ def past_run(run: str) -> PastRun:
     folder = state_home() / "runs"
     path = folder / run / "events.jsonl"
     if Path(run).name != run or not path.is_file():
-        names = ", ".join(_names(folder)[:3]) or "none"
+        known = _names(folder)
+        names = ", ".join(known[:3]) or "none"
         raise UsageError(
-            f"no record of a run {run!r} in {folder}",
+            f"no record of a run {run!r} in {folder}{did_you_mean(run, known)}",
             hint=f"the latest are: {names}; `fleet build` finds what goes on without a record",
         )
     return _read(run, path)
@@ -58,6 +62,17 @@ def latest_run(inventory: Path) -> PastRun | None:
         if past.inventory.resolve() == inventory.resolve():
             return past
     return None
+
+
+def recent_runs(most: int = 20) -> Iterator[tuple[str, str]]:
+    """The newest runs of which there is a record, and what each was, in a few words."""
+    folder = state_home() / "runs"
+    for name in _names(folder)[:most]:
+        with suppress(OSError, KeyError):
+            path = folder / name / "events.jsonl"
+            begun = next(recorded_events(path), {})
+            words = list(map(str, begun["command"][1:]))
+            yield name, f"fleet {shlex.join(words)} ({begun['inventory']})"
 
 
 def _names(folder: Path) -> list[str]:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fleet.app import Request, load, opened
+from fleet.events import Event, Notice
+
 GOOD = "hosts: {here: {connection: local}}\nregistry: registry.example.org/team\n"
 
 
@@ -131,3 +134,17 @@ def test_version_is_json_when_asked(tmp_path: Path) -> None:
     done = fleet("version", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert '"fleet"' in done.stdout
+
+
+def test_a_name_that_is_nearly_an_image_of_the_inventory_is_said_to_be_none(tmp_path: Path) -> None:
+    write(tmp_path, GOOD, {"orthanc": "FROM scratch\n"})
+    request = Request(inventory=tmp_path / "inventory.yml")
+    told: list[Event] = []
+    with opened(load(request), request, told.append) as workshop:
+        assert str(workshop.reference("orthnac:1")) == "docker.io/library/orthnac:1"
+        (notice,) = told
+        assert isinstance(notice, Notice)
+        assert "no image 'orthnac' (did you mean 'orthanc'?)" in notice.message
+        workshop.reference("debian")
+        workshop.reference("orthanc")
+        assert told == [notice]
