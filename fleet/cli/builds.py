@@ -35,7 +35,15 @@ def init(
     inventory: InventoryOption = DEFAULT_INVENTORY,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:
-    """Write an inventory for this machine alone: its own engine, and fleet's own registry."""
+    """Write an inventory of what is found here: images, this machine's engine, a registry.
+
+    Nothing is asked, and nobody is connected to. Machines that ssh knows are put there
+    as comments.
+
+    fleet init -- then: fleet build
+
+    fleet init --inventory farm.yml -- under another name
+    """
     from fleet import app as fleet
 
     for line in fleet.init(inventory, force=force):
@@ -88,6 +96,8 @@ def build(
     fleet build -- everything that is not there yet
 
     fleet build orthanc --limit pi-1 -- one image on one host; other platforms stay
+
+    fleet build --max-age 7d --progress quiet -- from cron: anew what is older than a week
     """
     from fleet import app as fleet
 
@@ -134,7 +144,10 @@ def stitch(
     wait: WaitOption = False,
     progress: ProgressOption = ProgressChoice.auto,
 ) -> None:
-    """Put an index of what stands under the arch tags, and build nothing."""
+    """Put an index of what stands under the arch tags, and build nothing.
+
+    fleet stitch orthanc -- orthanc:latest of latest-amd64, latest-arm64v8 and so on
+    """
     from fleet import app as fleet
 
     request = fleet.Request.of(
@@ -155,7 +168,12 @@ def resume(
     inventory: InventoryOption = DEFAULT_INVENTORY,
     progress: ProgressOption = ProgressChoice.auto,
 ) -> None:
-    """Go on with a run that was interrupted: collect what was built, follow what is being built."""
+    """Go on with a run that was interrupted: collect what was built, follow what is being built.
+
+    fleet resume -- the latest run of inventory.yml
+
+    fleet resume 20261125-031500-ab12 -- another one
+    """
     from fleet import app as fleet
 
     code = fleet.resume(run, inventory, readers(progress), command=tuple(sys.argv))
@@ -166,7 +184,10 @@ def resume(
 def cancel(
     run: Run,
 ) -> None:
-    """Stop a run, and end every build that it has begun and that goes on on a host."""
+    """Stop a run, and end every build that it has begun and that goes on on a host.
+
+    fleet cancel 20261125-031500-ab12 -- the tab key knows the names
+    """
     from fleet import app as fleet
 
     raise typer.Exit(int(fleet.cancel(run, fleet.reader(fleet.Progress.STEPS, sys.stdout))))
@@ -189,6 +210,10 @@ def plan(
     """Say what a build would do, and why, and build nothing.
 
     The inventory's `prepare` commands are run, as the plan is about the contexts that they leave.
+
+    fleet plan -- everything
+
+    fleet plan orthanc --platform linux/arm64 -- one image on one platform
     """
     from fleet import app as fleet
 

@@ -127,7 +127,7 @@ MaxAgeOption = Annotated[
         "--max-age",
         envvar="FLEET_MAX_AGE",
         help="Build anew, without any cache, what is older: 7d, 12h.",
-        metavar="TIME",
+        metavar="DURATION",
     ),
 ]
 PinOption = Annotated[

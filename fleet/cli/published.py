@@ -31,7 +31,10 @@ def inspect(
     plain_http: PlainHttpOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a published index: each member's platform, digest and size."""
+    """Show a published index: each member's platform, digest and size.
+
+    fleet inspect registry.example.org/team/orthanc:latest -- any registry, any tool's image
+    """
     from fleet import app as fleet
 
     index = fleet.inspect(reference, plain_http=plain_http)
@@ -60,6 +63,10 @@ def verify(
 
     Children, configurations, layers, attestations, platforms and labels; also of indexes
     that others made. Ends with 1 and a list of what is not so.
+
+    fleet verify orthanc --run -- the image of the inventory, also run on each platform
+
+    fleet verify registry.example.org/team/orthanc:1.12.10 -- any reference
     """
     from fleet import app as fleet
 
@@ -110,7 +117,7 @@ def promote(
     It arrives with the digest that it has, its attestations and its arch tags; the
     tag itself is put last.
 
-    fleet promote staging.example.org/team/orthanc:1.12.10 registry.example.org/team/orthanc
+    fleet promote orthanc:1.12.10 registry.example.org/team/orthanc -- from staging, say
     """
     from fleet import app as fleet
 
