@@ -481,7 +481,8 @@ class File(Section):
         description="What is built. Left out: every folder under `dockerfiles` with a Dockerfile.",
     )
     limits: Limits = Field(
-        default_factory=lambda: Limits(), description="What a run bears before it gives up."
+        default_factory=lambda: Limits.model_validate({}),
+        description="What a run bears before it gives up.",
     )
 
 

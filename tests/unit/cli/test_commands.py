@@ -15,11 +15,11 @@ from fleet.events import Event, Notice
 GOOD = "hosts: {here: {connection: local}}\nregistry: registry.example.org/team\n"
 
 
-def fleet(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def fleet(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "fleet", *arguments],
         cwd=cwd,
-        env={**os.environ, "XDG_STATE_HOME": str(cwd / "state")},
+        env={**os.environ, "XDG_STATE_HOME": str(cwd / "state"), **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -112,6 +112,29 @@ def test_init_writes_an_inventory_that_loads_and_keeps_one_that_is_there(tmp_pat
     assert again.returncode == 2
     assert "--force" in again.stderr
     assert (tmp_path / "inventory.yml").read_text() == before
+
+
+def test_init_looks_around_and_shows_no_secret(tmp_path: Path) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("Host pi-1\n HostName 10.0.0.1\n")
+    (tmp_path / "config.json").write_text('{"auths": {"ghcr.io": {"auth": "bWU6aHVudGVyMg=="}}}')
+    (tmp_path / "compose.yaml").write_text("services: {web: {build: ./web}}\n")
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "Dockerfile").write_text("FROM scratch\n")
+    around = {"HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = fleet("init", cwd=tmp_path, **around)
+    assert done.returncode == 0, done.stderr
+    assert "this machine builds web" in done.stdout
+    assert "machines that ssh knows are there as comments: 1" in done.stdout
+    text = (tmp_path / "inventory.yml").read_text()
+    assert "# pi-1:" in text
+    assert "ghcr.io/team" in text
+    assert "recipes: compose.yaml" in text
+    for secret in ("hunter2", "bWU6"):
+        assert secret not in text + done.stdout
+    assert [image.name for image in load(Request(inventory=tmp_path / "inventory.yml")).images] == [
+        "web"
+    ]
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
