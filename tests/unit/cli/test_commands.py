@@ -86,6 +86,27 @@ def test_an_unknown_host_is_named_before_anything_is_asked(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        (["biuld"], "build"),
+        (["registry", "strat"], "start"),
+        (["build", "--inventroy", "x"], "--inventory"),
+        (["build", "--platform", "linux/amr64"], "arm64"),
+        (["cancel", "20261125-0000"], "20261125-000000-abcd"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_nearest(
+    words: list[str], nearest: str, tmp_path: Path
+) -> None:
+    write(tmp_path, GOOD, {"a": "FROM scratch\n"})
+    (tmp_path / "state/fleet/runs/20261125-000000-abcd").mkdir(parents=True)
+    done = fleet(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert nearest in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
     ("prepare", "code", "words"),
     [
         ("sh -c 'echo no network; exit 6'", 1, ["inventory.yml:3:23", "status 6", "| no network"]),

@@ -127,10 +127,12 @@ def test_every_argument_and_option_that_takes_a_name_completes_it() -> None:
 
     def look(command: object, path: str) -> None:
         for parameter in getattr(command, "params", ()):
-            if getattr(parameter, "metavar", None) in named:
+            argument = parameter.param_type_name == "argument"
+            word = parameter.metavar or (parameter.name.upper() if argument else "")
+            if word in named:
                 asked = getattr(parameter, "_custom_shell_complete", None)
                 if asked is None:
-                    lacking.append(f"{path}: {parameter.metavar} (fleet/cli/completion.py)")
+                    lacking.append(f"{path}: {word} (fleet/cli/completion.py)")
         for name, each in getattr(command, "commands", {}).items():
             look(each, f"{path} {name}")
 
