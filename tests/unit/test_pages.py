@@ -16,7 +16,7 @@ from tools.docs.keys import SECTIONS, Undocumented, keys
 from tools.docs.manpage import manpage
 from tools.docs.pages import stale, write
 from tools.docs.program import commands
-from tools.docs.record import error_kinds, event_kinds
+from tools.docs.record import error_kinds, event_kinds, value_kinds
 from tools.docs.reference import reference
 
 
@@ -41,6 +41,10 @@ def test_the_reference_has_every_command_key_event_and_error() -> None:
         assert [key.name for key in keys(section) if f"| `{key.name}` |" not in part] == []
     assert [kind.name for kind in event_kinds() if f"| `{kind.name}` |" not in page] == []
     assert {"run-started", "log-line", "index-finished"} <= {kind.name for kind in event_kinds()}
+    told = {kind.name: kind for kind in value_kinds()}
+    assert {"JobId", "Outcome", "HostReport", "PublishedImage"} <= told.keys()
+    assert [name for name in told if f"| `{name}` |" not in page] == []
+    assert told["Status"].words == ("built", "kept", "failed", "skipped", "blocked", "cancelled")
     assert [kind.name for kind in error_kinds() if f"`{kind.name}` |" not in page] == []
     assert "| `build` | duration | `6h` |" in page
     assert "| `min_free` | size | `1GB` |" in page

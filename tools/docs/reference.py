@@ -8,7 +8,7 @@ from fleet.inventory import schema
 from tools.docs import words
 from tools.docs.keys import SECTIONS, Undocumented, keys
 from tools.docs.program import Command, Parameter, commands
-from tools.docs.record import error_kinds, event_kinds
+from tools.docs.record import error_kinds, event_kinds, value_kinds
 
 _HEAD = """\
 # Reference
@@ -140,6 +140,19 @@ def _rest() -> Iterator[str]:
                 ", ".join(f"`{name}` ({_cell(type_)})" for name, type_ in kind.fields),
             )
             for kind in event_kinds()
+        ),
+    )
+    yield "What stands in their fields:\n"
+    yield from _table(
+        ("value", "meaning", "fields, or words"),
+        (
+            (
+                f"`{kind.name}`",
+                _cell(kind.meaning),
+                ", ".join(f"`{name}` ({_cell(type_)})" for name, type_ in kind.fields)
+                or ", ".join(f"`{word}`" for word in kind.words),
+            )
+            for kind in value_kinds()
         ),
     )
     yield "## Labels and annotations\n"

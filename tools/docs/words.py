@@ -35,8 +35,8 @@ LABELS: Mapping[str, str] = {
     " the index and its members as an annotation",
     models.LABEL_HOST: "the host that built it, with `record_host: true`; of images and members",
     models.LABEL_PARTIAL: "platforms that a partial publication could not renew; of indexes",
-    "org.opencontainers.image.created": "when its source was made (`SOURCE_DATE_EPOCH`, or the"
-    " commit), or when it was built; of images, members and indexes",
+    "org.opencontainers.image.created": "`SOURCE_DATE_EPOCH`, or when it was ordered;"
+    " of images, members and indexes",
     "org.opencontainers.image.revision": "the commit; of images, members and indexes",
     "org.opencontainers.image.source": "where the source is; of images, members and indexes",
     "org.opencontainers.image.version": "`version` of the image; of images, members and indexes",
@@ -52,8 +52,8 @@ VARIABLES: Mapping[str, str] = {
     "DOCKER_CONFIG": "the folder of Docker's `config.json`; default `~/.docker`",
     "REGISTRY_AUTH_FILE": "podman's file of credentials, asked after Docker's",
     "SSH_AUTH_SOCK": "the SSH agent",
-    "SOURCE_DATE_EPOCH": "when the source was made, instead of what git says",
-    "SSL_CERT_FILE": "authorities to trust, instead of the system's",
+    "SOURCE_DATE_EPOCH": "the moment that `created` and `{date}` in tags tell, instead of now",
+    "SSL_CERT_FILE": "a file of authorities to trust",
     "XDG_STATE_HOME": "where the record is kept, under `fleet/`; default `~/.local/state`",
 }
 
