@@ -37,7 +37,7 @@ def init(
 ) -> None:
     """Write an inventory of what is found here: images, this machine's engine, a registry.
 
-    Nothing is asked, and nobody is connected to. Machines that ssh knows are put there
+    Nothing is asked, and nobody is connected to. Hosts that ssh knows are put there
     as comments.
 
     fleet init -- then: fleet build

@@ -109,7 +109,7 @@ class Found:
         lines += [f"this machine cannot build yet: {self.lack}"] if self.lack else []
         lines += [f"{file} is left aside: {why}" for file, why in self.aside]
         if self.aliases:
-            lines.append(f"machines that ssh knows are there as comments: {len(self.aliases)}")
+            lines.append(f"hosts that ssh knows are there as comments: {len(self.aliases)}")
         return tuple(lines)
 
     @property
@@ -209,7 +209,7 @@ def _registry_lines(found: Found) -> Iterator[str]:
 def _alias_lines(found: Found) -> Iterator[str]:
     names = [name for name in found.aliases if _writable(name)][:_FEW]
     if names:
-        yield "  # Machines that ~/.ssh/config knows; `fleet hosts` says what each can build.\n"
+        yield "  # Hosts that ~/.ssh/config knows; `fleet hosts` says what each can build.\n"
     for name in names:
         yield f"  # {name}:\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ from tools.docs.pages import stale, write
 from tools.docs.program import commands
 from tools.docs.record import error_kinds, event_kinds, value_kinds
 from tools.docs.reference import reference
+from tools.docs.session import picture
 
 
 def test_the_pages_in_the_repository_are_what_the_code_says() -> None:
@@ -105,3 +107,11 @@ def test_the_formatter_finds_nothing_wrong_in_the_man_page() -> None:
     assert "fleet registry start" in done.stdout
     assert ".TP" not in done.stdout
     assert r"\f" not in done.stdout
+
+
+def test_a_recorded_session_asks_nobody_for_anything() -> None:
+    drawn = picture([("fleet plan", "\x1b[1mbuild\x1b[0m  hello <&>\n[internal] load\n")])
+    assert "fleet&#160;plan" in drawn
+    assert "[internal]" in drawn  # what is printed is no markup
+    assert "&lt;&amp;&gt;" in drawn
+    assert not re.search(r"url\((?!#)|href=|src=", drawn)

@@ -146,7 +146,7 @@ def test_init_looks_around_and_shows_no_secret(tmp_path: Path) -> None:
     done = fleet("init", cwd=tmp_path, **around)
     assert done.returncode == 0, done.stderr
     assert "this machine builds web" in done.stdout
-    assert "machines that ssh knows are there as comments: 1" in done.stdout
+    assert "hosts that ssh knows are there as comments: 1" in done.stdout
     text = (tmp_path / "inventory.yml").read_text()
     assert "# pi-1:" in text
     assert "ghcr.io/team" in text

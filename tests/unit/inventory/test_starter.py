@@ -152,7 +152,7 @@ def test_what_was_found_is_told_and_what_comes_next() -> None:
     assert lacking.told == (
         "no Dockerfile found; name your images there",
         "this machine cannot build yet: there is no docker command",
-        "machines that ssh knows are there as comments: 1",
+        "hosts that ssh knows are there as comments: 1",
     )
 
 
