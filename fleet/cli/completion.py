@@ -42,6 +42,14 @@ def complete_hosts(ctx: typer.Context, incomplete: str) -> list[str]:
     return _beginning(incomplete, found)
 
 
+def complete_host(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Hosts, where one is asked for by its name."""
+    found: list[str] = []
+    with _quietly():
+        found = list(_names(ctx).hosts)
+    return _beginning(incomplete, found)
+
+
 def complete_platform(ctx: typer.Context, incomplete: str) -> list[str]:
     """Platforms that the inventory speaks of, or the usual ones."""
     found: list[str] = []

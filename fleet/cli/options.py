@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fleet.cli.completion import (
+    complete_host,
     complete_hosts,
     complete_image,
     complete_platform,
@@ -74,6 +75,10 @@ PlatformOption = Annotated[
         metavar="PLATFORM",
         autocompletion=complete_platform,
     ),
+]
+HostName = Annotated[
+    str,
+    typer.Argument(help="A host of the inventory.", metavar="HOST", autocompletion=complete_host),
 ]
 Run = Annotated[
     str,

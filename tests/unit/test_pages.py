@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
+import typer
 from pydantic import Field
 
 from fleet.inventory import schema
@@ -78,6 +79,27 @@ def test_a_label_or_variable_without_words_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(words, "VARIABLES", fewer)
     with pytest.raises(Undocumented, match="lacks a line for FLEET_REGISTRY_PASSWORD"):
         words.check(options)
+
+
+def test_a_command_with_others_below_it_is_told_of_itself_and_with_them() -> None:
+    program, below = typer.Typer(), typer.Typer()
+    program.add_typer(below, name="hosts")
+
+    @below.callback(invoke_without_command=True)
+    def hosts(limit: str = "") -> None:
+        """Probe the hosts.
+
+        fleet hosts -- all of them
+        """
+
+    @below.command()
+    def add(name: str) -> None:
+        """Add a host."""
+
+    first, second = commands(program)
+    assert (first.name, first.summary) == ("fleet hosts", "Probe the hosts.")
+    assert [example.line for example in first.examples] == ["fleet hosts"]
+    assert second.synopsis == "fleet hosts add NAME"
 
 
 def test_the_man_page_has_every_command_and_option() -> None:

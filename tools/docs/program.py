@@ -77,19 +77,20 @@ class Command:
         return " ".join([*self.words, *options, *(each.usage for each in self.arguments)])
 
 
-def commands() -> tuple[Command, ...]:
+def commands(program: typer.Typer = app) -> tuple[Command, ...]:
     """Every command, in the order in which ``fleet --help`` shows them."""
-    return tuple(_below(("fleet",), typer.main.get_command(app)))
+    return tuple(_below(("fleet",), typer.main.get_command(program)))
 
 
 def _below(words: tuple[str, ...], group: Any) -> Iterator[Command]:
     for name, command in group.commands.items():
         if command.hidden:
             continue
-        if hasattr(command, "commands"):
-            yield from _below((*words, name), command)
-        else:
+        below = hasattr(command, "commands")
+        if not below or command.invoke_without_command:
             yield _command((*words, name), command)
+        if below:
+            yield from _below((*words, name), command)
 
 
 def _command(words: tuple[str, ...], click: Any) -> Command:

@@ -122,7 +122,7 @@ def test_a_record_that_is_no_record_is_left_out(folder: Path) -> None:
 
 
 def test_every_argument_and_option_that_takes_a_name_completes_it() -> None:
-    named = {"IMAGE", "HOSTS", "PLATFORM", "RUN"}
+    named = {"IMAGE", "HOST", "HOSTS", "PLATFORM", "RUN"}
     lacking = []
 
     def look(command: object, path: str) -> None:
