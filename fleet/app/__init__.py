@@ -28,6 +28,7 @@ from fleet.app.commands import (
     verify,
     versions,
 )
+from fleet.app.report import Form, report, report_writers
 from fleet.app.request import Progress, Request, load, reader, teller
 from fleet.app.workshop import Workshop, embedded_registry, opened
 from fleet.events import to_json
@@ -43,6 +44,7 @@ from fleet.record.tables import (
 
 __all__ = [
     "Explanation",
+    "Form",
     "Progress",
     "Request",
     "Workshop",
@@ -65,6 +67,8 @@ __all__ = [
     "prune",
     "reader",
     "recent_runs",
+    "report",
+    "report_writers",
     "resume",
     "stitch",
     "tag",

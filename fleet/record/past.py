@@ -12,7 +12,7 @@ from typing import Any
 from fleet.errors import UsageError
 from fleet.models import Begun, JobId, Status
 from fleet.platforms import Platform
-from fleet.record.folder import state_home
+from fleet.record.folder import RunFolder, state_home
 from fleet.record.story import recorded_events
 from fleet.suggest import did_you_mean
 
@@ -73,6 +73,29 @@ def recent_runs(most: int = 20) -> Iterator[tuple[str, str]]:
             begun = next(recorded_events(path), {})
             words = list(map(str, begun["command"][1:]))
             yield name, f"fleet {shlex.join(words)} ({begun['inventory']})"
+
+
+def recorded_run(name: str) -> RunFolder:
+    """The record of a run by name, by the start of its name, or ``latest``. Raises UsageError."""
+    folder = state_home() / "runs"
+    names = [run for run in _names(folder) if (folder / run / "events.jsonl").is_file()]
+    if name == "latest":
+        found = names[:1]
+    elif name in names:
+        found = [name]
+    else:
+        found = [run for run in names if name and run.startswith(name)]
+    if len(found) == 1:
+        return RunFolder(run=found[0], path=folder / found[0])
+    latest = ", ".join((found or names)[:3]) or "none"
+    if found:
+        raise UsageError(
+            f"{len(found)} runs in {folder} begin with {name!r}",
+            hint=f"write more of the name; the latest of them: {latest}",
+        )
+    which = "a run" if name == "latest" else f"a run {name!r}"
+    near = did_you_mean(name, names)
+    raise UsageError(f"no record of {which} in {folder}{near}", hint=f"the latest are: {latest}")
 
 
 def _names(folder: Path) -> list[str]:
