@@ -28,9 +28,11 @@ from fleet.app.commands import (
     verify,
     versions,
 )
+from fleet.app.report import Form, report, report_writers
 from fleet.app.request import Progress, Request, load, reader, teller
 from fleet.app.workshop import Workshop, embedded_registry, opened
 from fleet.events import to_json
+from fleet.record.past import recent_runs
 from fleet.record.tables import (
     checks_text,
     hosts_text,
@@ -42,6 +44,7 @@ from fleet.record.tables import (
 
 __all__ = [
     "Explanation",
+    "Form",
     "Progress",
     "Request",
     "Workshop",
@@ -63,6 +66,9 @@ __all__ = [
     "promote",
     "prune",
     "reader",
+    "recent_runs",
+    "report",
+    "report_writers",
     "resume",
     "stitch",
     "tag",

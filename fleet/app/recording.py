@@ -13,6 +13,7 @@ from fleet.errors import ExitCode, FleetError
 from fleet.events import Emit, Notice, RunFailed, RunFinished, RunStarted, to_json
 from fleet.models import ErrorInfo
 from fleet.record import JsonLines, LogFiles, RunFolder, Tee, state_home
+from fleet.record.report import ReportWriter
 from fleet.record.tee import Reader
 from fleet.run.lock import run_lock
 
@@ -38,7 +39,7 @@ def recorded(request: Request, readers: Sequence[Reader]) -> Iterator[Record]:
         )
         folder = RunFolder.create(run)
         events = stack.enter_context(folder.events.open("a", encoding="utf-8"))
-        emit = Tee(JsonLines(events), LogFiles(folder), *readers)
+        emit = Tee(JsonLines(events), LogFiles(folder), ReportWriter(), *readers)
         stack.callback(emit.close)
         emit(
             RunStarted(

@@ -16,7 +16,12 @@ def hosts(
     limit: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Probe the hosts: what each is, and which platforms it is proven to execute."""
+    """Probe the hosts: what each is, and which platforms it is proven to execute.
+
+    fleet hosts -- all of them
+
+    fleet hosts --limit arm,!pi-2 --json -- those of a group but one, as JSON
+    """
     from fleet import app as fleet
 
     reports = fleet.probe(fleet.Request.of(inventory=inventory, limit=limit or ()))
@@ -30,7 +35,12 @@ def doctor(
     limit: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at controller, registry and every host, and say what is wrong and what mends it."""
+    """Look at controller, registry and every host, and say what is wrong and what mends it.
+
+    fleet doctor -- before the first build, and when something is odd
+
+    fleet doctor --limit pi-1 -- one host
+    """
     from fleet import app as fleet
 
     checks = fleet.doctor(fleet.Request.of(inventory=inventory, limit=limit or ()))
@@ -46,7 +56,12 @@ def prune(
         str, typer.Option("--older", help="What was not used for so long.", metavar="DURATION")
     ] = "7d",
 ) -> None:
-    """Remove what fleet has left on the hosts: old builds with their images, old contexts."""
+    """Remove what fleet has left on the hosts: old builds with their images, old contexts.
+
+    fleet prune -- what was not used for a week
+
+    fleet prune --older 1d --limit pi-1 -- on a host whose disk is small
+    """
     from fleet import app as fleet
 
     request = fleet.Request.of(inventory=inventory, limit=limit or ())

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from fleet.inventory.loading import DEFAULT_NAME, load
 from fleet.inventory.selection import select_hosts, select_images
-from fleet.inventory.starting import find_images, starter
+from fleet.inventory.starting import Found, find_images, find_recipes, starter
 
 __all__ = [
     "DEFAULT_NAME",
+    "Found",
     "find_images",
+    "find_recipes",
     "load",
     "select_hosts",
     "select_images",

@@ -13,7 +13,6 @@ from fleet.inventory import schema, tree
 from fleet.inventory.addresses import Address, parse_address, parse_registry
 from fleet.inventory.borrowed import with_recipes
 from fleet.inventory.files import native_tree
-from fleet.inventory.suggest import did_you_mean
 from fleet.models import (
     Attestation,
     Connection,
@@ -29,6 +28,7 @@ from fleet.models import (
 )
 from fleet.platforms import Platform
 from fleet.references import check_repository, check_tag_template, placeholders
+from fleet.suggest import did_you_mean
 
 DEFAULT_NAME = "inventory.yml"
 

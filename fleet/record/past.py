@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 from fleet.errors import UsageError
 from fleet.models import Begun, JobId, Status
 from fleet.platforms import Platform
-from fleet.record.folder import state_home
+from fleet.record.folder import RunFolder, state_home
 from fleet.record.story import recorded_events
+from fleet.suggest import did_you_mean
 
 _GOOD = (Status.BUILT, Status.KEPT)
 
@@ -39,9 +42,10 @@ def past_run(run: str) -> PastRun:
     folder = state_home() / "runs"
     path = folder / run / "events.jsonl"
     if Path(run).name != run or not path.is_file():
-        names = ", ".join(_names(folder)[:3]) or "none"
+        known = _names(folder)
+        names = ", ".join(known[:3]) or "none"
         raise UsageError(
-            f"no record of a run {run!r} in {folder}",
+            f"no record of a run {run!r} in {folder}{did_you_mean(run, known)}",
             hint=f"the latest are: {names}; `fleet build` finds what goes on without a record",
         )
     return _read(run, path)
@@ -58,6 +62,40 @@ def latest_run(inventory: Path) -> PastRun | None:
         if past.inventory.resolve() == inventory.resolve():
             return past
     return None
+
+
+def recent_runs(most: int = 20) -> Iterator[tuple[str, str]]:
+    """The newest runs of which there is a record, and what each was, in a few words."""
+    folder = state_home() / "runs"
+    for name in _names(folder)[:most]:
+        with suppress(OSError, KeyError):
+            path = folder / name / "events.jsonl"
+            begun = next(recorded_events(path), {})
+            words = list(map(str, begun["command"][1:]))
+            yield name, f"fleet {shlex.join(words)} ({begun['inventory']})"
+
+
+def recorded_run(name: str) -> RunFolder:
+    """The record of a run by name, by the start of its name, or ``latest``. Raises UsageError."""
+    folder = state_home() / "runs"
+    names = [run for run in _names(folder) if (folder / run / "events.jsonl").is_file()]
+    if name == "latest":
+        found = names[:1]
+    elif name in names:
+        found = [name]
+    else:
+        found = [run for run in names if name and run.startswith(name)]
+    if len(found) == 1:
+        return RunFolder(run=found[0], path=folder / found[0])
+    latest = ", ".join((found or names)[:3]) or "none"
+    if found:
+        raise UsageError(
+            f"{len(found)} runs in {folder} begin with {name!r}",
+            hint=f"write more of the name; the latest of them: {latest}",
+        )
+    which = "a run" if name == "latest" else f"a run {name!r}"
+    near = did_you_mean(name, names)
+    raise UsageError(f"no record of {which} in {folder}{near}", hint=f"the latest are: {latest}")
 
 
 def _names(folder: Path) -> list[str]:

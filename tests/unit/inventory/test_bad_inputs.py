@@ -143,7 +143,8 @@ WRONG: list[tuple[str, list[str]]] = [
     (
         "images: {hello: {build_args: {A: {amd: 1}}}}",
         [
-            "3:34: a value, or one for each platform: 'amd' names no known architecture: the known"
+            "3:34: a value, or one for each platform: 'amd' names no known architecture (did you"
+            " mean 'amd64'?): the known"
             " ones are 386, amd64, arm, arm64, loong64, mips, mips64, mips64le, mipsle, ppc64,"
             " ppc64le, riscv64, s390x"
         ],

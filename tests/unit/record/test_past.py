@@ -49,6 +49,12 @@ def ordered(host: str = "thunderx-1", key: str = "sha256:1") -> BuildOrdered:
     return BuildOrdered(key=key, **{**WHERE, "host": host})
 
 
+def test_a_misspelt_run_is_named_with_the_nearest(state: Path) -> None:
+    recorded("20261125-031500-ab12", run_finished())
+    with pytest.raises(UsageError, match=r"did you mean '20261125-031500-ab12'\?"):
+        past_run("20261125-0315-ab12")
+
+
 def test_builds_of_a_killed_run_may_go_on(state: Path) -> None:
     recorded("r1", ordered(), finished(Status.FAILED, "x"), run_finished(), cut=9)
     past = past_run("r1")
