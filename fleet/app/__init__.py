@@ -29,6 +29,7 @@ from fleet.app.commands import (
     versions,
 )
 from fleet.app.history import going_on, live_runs, logs, rebuild, runs, show, trends
+from fleet.app.report import Form, report, report_writers
 from fleet.app.request import Progress, Request, load, reader, teller
 from fleet.app.workshop import Workshop, embedded_registry, opened
 from fleet.events import to_json
@@ -45,6 +46,7 @@ from fleet.record.tables import (
 
 __all__ = [
     "Explanation",
+    "Form",
     "Progress",
     "Request",
     "Workshop",
@@ -71,6 +73,8 @@ __all__ = [
     "reader",
     "rebuild",
     "recent_runs",
+    "report",
+    "report_writers",
     "resume",
     "runs",
     "runs_text",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 from fleet.durations import parse_duration
@@ -13,7 +14,7 @@ from fleet.models import JobId
 from fleet.record import state_home
 from fleet.record.following import job_named, log_lines
 from fleet.record.history import History, HostTrend, RunRow, Trend
-from fleet.record.past import events_of, run_named
+from fleet.record.past import recorded_run
 from fleet.record.story import Story
 from fleet.run.lock import holders
 
@@ -39,7 +40,7 @@ def rebuild() -> int:
 
 def show(run: str) -> Story:
     """A run's story. Raises UsageError where there is no record of it."""
-    return Story.of(events_of(run_named(run)))
+    return Story.of(recorded_run(run).events)
 
 
 def logs(run: str, job: str | None, *, follow: bool) -> Iterator[str]:
@@ -47,17 +48,19 @@ def logs(run: str, job: str | None, *, follow: bool) -> Iterator[str]:
 
     Raises UsageError where there is no such run, or no such job in it.
     """
-    name = run_named(run)
-    story = Story.of(events_of(name))
+    folder = recorded_run(run)
+    story = Story.of(folder.events)
     wanted = job_named(story, job) if job is not None else None
-    return log_lines(
-        events_of(name).parent, wanted, goes_on=(lambda: name in live_runs()) if follow else None
-    )
+    goes_on = (lambda: folder.run in live_runs()) if follow else None
+    return log_lines(folder.path, wanted, goes_on=goes_on)
 
 
 def going_on() -> tuple[list[Story], dict[JobId, float]]:
     """The stories of the runs that go on, and how long their builds usually take."""
-    stories = [Story.of(path) for name in live_runs() if (path := events_of(name)).is_file()]
+    stories = []
+    for name in live_runs():
+        with suppress(UsageError, OSError):  # it has just begun, or is recorded elsewhere
+            stories.append(Story.of(recorded_run(name).events))
     return stories, expected()
 
 

@@ -15,6 +15,7 @@ from fleet.models import ErrorInfo
 from fleet.record import JsonLines, LogFiles, RunFolder, Tee, state_home
 from fleet.record.history import Historian, History
 from fleet.record.past import forget_runs
+from fleet.record.report import ReportWriter
 from fleet.record.tee import Reader
 from fleet.run.lock import holders, run_lock
 
@@ -43,7 +44,9 @@ def recorded(request: Request, readers: Sequence[Reader], *, keep: int) -> Itera
         )
         folder = RunFolder.create(run)
         events = stack.enter_context(folder.events.open("a", encoding="utf-8"))
-        emit = Tee(JsonLines(events), LogFiles(folder), Historian(History()), *readers)
+        emit = Tee(
+            JsonLines(events), LogFiles(folder), Historian(History()), ReportWriter(), *readers
+        )
         stack.callback(emit.close)
         emit(
             RunStarted(

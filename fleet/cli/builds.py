@@ -76,6 +76,16 @@ def build(
             metavar="FILE", help="Write what was published as JSON, in the form of buildx bake."
         ),
     ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the run as JUnit XML, for a CI server."),
+    ] = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the run as Markdown, for a chat or a job's summary."
+        ),
+    ] = None,
     pin: PinOption = True,
     retries: RetriesOption = 5,
     allow_partial: Annotated[
@@ -123,7 +133,8 @@ def build(
     if dry_run:
         _explain(request, as_json=False)
         return
-    raise typer.Exit(int(fleet.build(request, readers(progress))))
+    reports = fleet.report_writers(junit=junit, summary=summary)
+    raise typer.Exit(int(fleet.build(request, (*readers(progress), *reports))))
 
 
 def readers(progress: ProgressChoice) -> Any:

@@ -24,7 +24,9 @@ RunArgument = Annotated[
 
 @app.command()
 def runs(
-    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    last: Annotated[
+        int, typer.Option("--last", "-n", min=1, help="How many, the newest first.")
+    ] = 20,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only those that did not end well.")
     ] = False,
@@ -41,13 +43,13 @@ def runs(
 ) -> None:
     """List the runs on record: when, how long, how they ended, and why.
 
-    fleet runs --failed --limit 5 -- the last five that did not end well
+    fleet runs --failed --last 5 -- the last five that did not end well
     """
     from fleet import app as fleet
 
     if rebuild:
         print(f"{fleet.rebuild()} runs read from their events", file=sys.stderr)
-    rows = fleet.runs(limit=limit, failed=failed, image=image)
+    rows = fleet.runs(limit=last, failed=failed, image=image)
     print_value(rows, fleet.runs_text(rows, fleet.live_runs()), as_json=as_json)
 
 
@@ -55,7 +57,9 @@ def runs(
 def show(run: RunArgument = "latest", as_json: JsonOption = False) -> None:
     """Show a run: what failed and why, its jobs, steps, retries, hosts and indexes.
 
-    fleet show -- the latest; fleet show 20261125-0230 -- by a beginning of its name
+    fleet show -- the latest
+
+    fleet show 20261125-0230 -- one by a beginning of its name
     """
     from fleet import app as fleet
 
@@ -125,7 +129,7 @@ def trends(
 ) -> None:
     """Show how long each image takes on each platform over time, and how often hosts fail.
 
-    fleet trends --since 30d
+    fleet trends --since 30d -- of the last month
     """
     from fleet import app as fleet
 

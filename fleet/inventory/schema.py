@@ -469,7 +469,7 @@ class File(Section):
         " filled in.",
     )
     record_host: Flag = Field(False, description="Say in the image which host built it.")
-    keep_runs: int = Field(
+    keep_runs: Annotated[int, Takes("number")] = Field(
         100,
         ge=1,
         strict=True,

@@ -14,7 +14,7 @@ from typing import Any
 from fleet.errors import UsageError
 from fleet.models import Begun, JobId, Status
 from fleet.platforms import Platform
-from fleet.record.folder import state_home
+from fleet.record.folder import RunFolder, state_home
 from fleet.record.history import History
 from fleet.record.story import recorded_events
 from fleet.suggest import did_you_mean
@@ -42,36 +42,9 @@ class PastRun:
 
 
 def past_run(run: str) -> PastRun:
-    """A run, by a name that ``run_named`` takes. Raises UsageError."""
-    name = run_named(run)
-    return _read(name, events_of(name))
-
-
-def run_named(run: str) -> str:
-    """The whole name of a run: itself, a beginning that no other has, or ``latest``.
-
-    Raises UsageError.
-    """
-    folder = state_home() / "runs"
-    known = _names(folder)
-    fitting = known[:1] if run == "latest" else [n for n in known if run and n.startswith(run)]
-    if run in known or len(fitting) == 1:
-        return run if run in known else fitting[0]
-    if len(fitting) > 1:
-        raise UsageError(
-            f"{len(fitting)} runs begin with {run!r}: {', '.join(fitting[:5])}",
-            hint="write more of its name",
-        )
-    names = ", ".join(known[:3]) or "none"
-    raise UsageError(
-        f"no record of a run {run!r} in {folder}{did_you_mean(run, known)}",
-        hint=f"the latest are: {names}; `fleet build` finds what goes on without a record",
-    )
-
-
-def events_of(run: str) -> Path:
-    """The file of a run's events."""
-    return state_home() / "runs" / run / "events.jsonl"
+    """A run, by a name that ``recorded_run`` takes. Raises UsageError."""
+    folder = recorded_run(run)
+    return _read(folder.run, folder.events)
 
 
 def latest_run(inventory: Path) -> PastRun | None:
@@ -105,15 +78,42 @@ def forget_runs(keep: int, *, spared: Iterable[str]) -> None:
     were under way, since `fleet resume` and `fleet cancel` need what it says. What
     cannot be removed stays: the next run tries again.
     """
-    names = _names(state_home() / "runs")
+    folder = state_home() / "runs"
+    names = _names(folder)
     for name in set(names[keep:]) - set(spared):
         with suppress(OSError, UsageError, KeyError, ValueError):
-            past = _read(name, events_of(name))
+            past = _read(name, folder / name / "events.jsonl")
             if past.exit_code is None and past.begun:
                 continue
-        shutil.rmtree(events_of(name).parent, ignore_errors=True)
+        shutil.rmtree(folder / name, ignore_errors=True)
     with suppress(OSError, sqlite3.Error):
         History().forget(_ROWS_PER_RECORD * keep)
+
+
+def recorded_run(name: str) -> RunFolder:
+    """The record of a run by name, by the start of its name, or ``latest``. Raises UsageError."""
+    folder = state_home() / "runs"
+    names = _names(folder)
+    if name == "latest":
+        found = names[:1]
+    elif name in names:
+        found = [name]
+    else:
+        found = [run for run in names if name and run.startswith(name)]
+    if len(found) == 1:
+        return RunFolder(run=found[0], path=folder / found[0])
+    latest = ", ".join((found or names)[:3]) or "none"
+    if found:
+        raise UsageError(
+            f"{len(found)} runs in {folder} begin with {name!r}",
+            hint=f"write more of the name; the latest of them: {latest}",
+        )
+    which = "a run" if name == "latest" else f"a run {name!r}"
+    near = did_you_mean(name, names)
+    raise UsageError(
+        f"no record of {which} in {folder}{near}",
+        hint=f"the latest are: {latest}; `fleet build` finds what goes on without a record",
+    )
 
 
 def _names(folder: Path) -> list[str]:

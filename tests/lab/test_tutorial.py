@@ -66,7 +66,7 @@ def test_the_tutorial_works_as_it_is_printed(lab: Lab, tmp_path: Path) -> None:
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        timeout=540,
+        timeout=900,
     )
     said = done.stdout + done.stderr
     assert done.returncode == 0, said

@@ -54,8 +54,9 @@ WRONG: list[tuple[str, list[str]]] = [
     (
         "zebra: x",
         [
-            "3:1: unknown key 'zebra' (known here: dockerfiles, groups, hosts, images, limits,"
-            " mirrors, platforms, recipes, record_host, registry, sign, ssh_config, state, tags)"
+            "3:1: unknown key 'zebra' (known here: dockerfiles, groups, hosts, images,"
+            " keep_runs, limits, mirrors, platforms, recipes, record_host, registry, sign,"
+            " ssh_config, state, tags)"
         ],
     ),
     ("registry: embedded", ["3:1: duplicate key 'registry' (the first is in line 1)"]),

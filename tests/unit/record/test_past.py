@@ -12,7 +12,7 @@ from fleet.errors import UsageError
 from fleet.events import BuildOrdered, Event, to_json
 from fleet.models import Begun, Selection, Status
 from fleet.record import JsonLines, RunFolder
-from fleet.record.past import forget_runs, latest_run, past_run, run_named
+from fleet.record.past import forget_runs, latest_run, past_run, recorded_run
 from tests.unit.record.builders import HELLO, WHERE, finished, run_finished, run_started
 
 REQUEST = Request.of(
@@ -114,13 +114,13 @@ def test_a_run_that_is_not_there_is_named_beside_those_that_are(state: Path, nam
 def test_a_run_is_named_by_a_beginning_of_its_name_or_as_the_latest(state: Path) -> None:
     for name in ("20260101-aa", "20260102-bb", "20260102-cc"):
         recorded(name, run_finished())
-    assert run_named("20260101") == "20260101-aa"
-    assert run_named("20260102-bb") == "20260102-bb"
-    assert run_named("latest") == "20260102-cc"
-    with pytest.raises(UsageError, match="2 runs begin with '20260102'"):
-        run_named("20260102")
+    assert recorded_run("20260101").run == "20260101-aa"
+    assert recorded_run("20260102-bb").run == "20260102-bb"
+    assert recorded_run("latest").run == "20260102-cc"
+    with pytest.raises(UsageError, match=r"2 runs in .* begin with"):
+        recorded_run("20260102")
     with pytest.raises(UsageError, match="no record of a run '2027'"):
-        run_named("2027")
+        recorded_run("2027")
 
 
 def test_only_the_latest_records_are_kept(state: Path) -> None:
