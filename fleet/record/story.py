@@ -269,6 +269,7 @@ class Story:
         """What happened to a job in an attempt on a host."""
         job = self.job(event["job"])
         number, host = event["attempt"], event["host"]
+        self.host(host)
         attempt = job.attempts[-1] if job.attempts else None
         if attempt is None or (attempt.number, attempt.host) != (number, host):
             if attempt is not None and attempt.ended is None:
