@@ -7,7 +7,7 @@ PY := .venv/bin/python
 # demo-down: a second demo finds in the registry what the first one built.
 DEMO_ENV := XDG_STATE_HOME=$(CURDIR)/.demo
 
-.PHONY: help setup demo demo-down orthanc test-orthanc test test-unit faults lint format lock clean
+.PHONY: help setup demo demo-down orthanc test-orthanc test test-unit faults docs lint format lock clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,13 +35,17 @@ test-unit: setup  ## the tests that touch no socket: seconds
 	@$(PY) -m pytest -q tests/unit
 
 faults: setup  ## every fault in every step, on the lab; the table goes into docs/reliability.md
-	@$(PY) -m tests.faults --write
+	@$(PY) -m tests.faults $(if $(CI),,--write)
 
-lint: setup  ## ruff, mypy --strict, and the table of imports
+docs: setup  ## the pages that are made from the code: docs/reference.md, man/fleet.1
+	@$(PY) -m tools.docs
+
+lint: setup  ## ruff, mypy --strict, the table of imports, and the pages made from the code
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports
+	@$(PY) -m tools.docs --check
 
 format: setup  ## let ruff mend what it can
 	@$(PY) -m ruff check --fix .

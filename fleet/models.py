@@ -184,6 +184,7 @@ class Inventory:
     limits: Limits = Limits()
     sign: tuple[str, ...] | None = None  # a command that signs a published index
     record_host: bool = False
+    keep_runs: int = 100  # records that stay on the controller
     mirrors: tuple[tuple[str, RegistrySpec], ...] = ()  # by the registry that each stands for
     warnings: tuple[str, ...] = ()  # about what it is made from, with places
 

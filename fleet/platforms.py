@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import total_ordering
 
 from fleet.errors import InvalidPlatform
+from fleet.suggest import did_you_mean
 
 # What people, `uname -m` and Debian call the same things.
 _ALIASES: dict[str, tuple[str, str | None]] = {
@@ -72,8 +73,9 @@ class Platform:
         platform = cls.of(parts[0], parts[1], parts[2] if len(parts) == 3 else None)
         if platform.architecture not in _ARCHITECTURES:
             known = ", ".join(sorted(_ARCHITECTURES))
+            near = did_you_mean(parts[1], [*sorted(_ARCHITECTURES), *_ALIASES])
             raise InvalidPlatform(
-                f"{text!r} names no known architecture", hint=f"the known ones are {known}"
+                f"{text!r} names no known architecture{near}", hint=f"the known ones are {known}"
             )
         return platform
 

@@ -26,6 +26,7 @@ from fleet.app.commands import (
     verify,
     versions,
 )
+from fleet.app.history import going_on, live_runs, logs, rebuild, runs, show, trends
 from fleet.app.machines import (
     Newcomer,
     add_host,
@@ -35,9 +36,12 @@ from fleet.app.machines import (
     probe,
     unreached,
 )
+from fleet.app.report import Form, report, report_writers
 from fleet.app.request import Progress, Request, load, reader, teller
 from fleet.app.workshop import Workshop, embedded_registry, opened
 from fleet.events import to_json
+from fleet.record.overview import runs_text, story_text, top_text, trends_text
+from fleet.record.past import recent_runs
 from fleet.record.tables import (
     checks_text,
     hosts_text,
@@ -50,6 +54,7 @@ from fleet.record.tables import (
 
 __all__ = [
     "Explanation",
+    "Form",
     "Newcomer",
     "Progress",
     "Request",
@@ -63,11 +68,14 @@ __all__ = [
     "embedded_registry",
     "explain",
     "export",
+    "going_on",
     "hosts_text",
     "index_text",
     "init",
     "inspect",
+    "live_runs",
     "load",
+    "logs",
     "meet",
     "opened",
     "plan_text",
@@ -75,13 +83,24 @@ __all__ = [
     "promote",
     "prune",
     "reader",
+    "rebuild",
+    "recent_runs",
+    "report",
+    "report_writers",
     "resume",
+    "runs",
+    "runs_text",
+    "show",
     "steps_text",
     "stitch",
+    "story_text",
     "tag",
     "teller",
     "to_json",
+    "top_text",
     "transfers_text",
+    "trends",
+    "trends_text",
     "unreached",
     "verdict_text",
     "verify",

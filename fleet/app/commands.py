@@ -12,6 +12,7 @@ from fleet import __version__, inventory
 from fleet.app.counter import counter
 from fleet.app.recording import recorded
 from fleet.app.request import Request, load
+from fleet.app.starting import look_around
 from fleet.app.workshop import Reopened, opened, opened_registry
 from fleet.durations import parse_duration
 from fleet.errors import ExitCode, FleetError, RegistryError, UsageError
@@ -40,23 +41,22 @@ from fleet.run.lock import end_holder
 
 
 def init(path: Path, *, force: bool = False) -> list[str]:
-    """Write an inventory for this machine alone; says what it found. Raises UsageError."""
+    """Write an inventory of what is found here; says what that is. Raises UsageError."""
     if path.exists() and not force:
         raise UsageError(f"{path} is there already", hint="--force overwrites it")
-    images = inventory.find_images(path.parent)
+    found = look_around(path.parent)
     try:
-        path.write_text(inventory.starter(images=images), encoding="utf-8")
+        path.write_text(inventory.starter(found), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
-    if not images:
-        return [f"{path}: no Dockerfile found; name your images there", "then: fleet build"]
-    return [f"{path}: this machine builds {', '.join(images)}", "next: fleet build"]
+    named = "" if path == Path(inventory.DEFAULT_NAME) else f" --inventory {path}"
+    return [f"{path}: {line}" for line in found.told] + [f"next: fleet {found.next}{named}"]
 
 
 def build(request: Request, readers: Sequence[Reader]) -> ExitCode:
     """Build, prove and publish what the inventory asks for; every event goes to the readers."""
     fleet = load(request)
-    with recorded(request, readers) as record:
+    with recorded(request, readers, keep=fleet.keep_runs) as record:
         with opened(fleet, request, record.emit) as workshop:
             result = workshop.build(record.folder)
         record.code = exit_code(result)
@@ -68,7 +68,7 @@ def build(request: Request, readers: Sequence[Reader]) -> ExitCode:
 def stitch(request: Request, readers: Sequence[Reader]) -> ExitCode:
     """Put an index of what stands under the arch tags, for each image that is asked for."""
     fleet = load(request)
-    with recorded(request, readers) as record:
+    with recorded(request, readers, keep=fleet.keep_runs) as record:
         with opened(fleet, request, record.emit) as workshop:
             indexes = workshop.stitch()
         record.code = exit_code(RunResult(run=record.folder.run, outcomes=(), indexes=indexes))

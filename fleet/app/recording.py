@@ -13,8 +13,11 @@ from fleet.errors import ExitCode, FleetError
 from fleet.events import Emit, Notice, RunFailed, RunFinished, RunStarted, to_json
 from fleet.models import ErrorInfo
 from fleet.record import JsonLines, LogFiles, RunFolder, Tee, state_home
+from fleet.record.history import Historian, History
+from fleet.record.past import forget_runs
+from fleet.record.report import ReportWriter
 from fleet.record.tee import Reader
-from fleet.run.lock import run_lock
+from fleet.run.lock import holders, run_lock
 
 
 @dataclass(kw_only=True)
@@ -27,8 +30,11 @@ class Record:
 
 
 @contextmanager
-def recorded(request: Request, readers: Sequence[Reader]) -> Iterator[Record]:
-    """Hold the inventory's lock, and record what happens, from its begin to its end."""
+def recorded(request: Request, readers: Sequence[Reader], *, keep: int) -> Iterator[Record]:
+    """Hold the inventory's lock, and record what happens, from its begin to its end.
+
+    Of the records of other runs the latest ``keep`` stay.
+    """
     began = time.monotonic()
     run = RunFolder.new_name()
     with ExitStack() as stack:
@@ -38,7 +44,9 @@ def recorded(request: Request, readers: Sequence[Reader]) -> Iterator[Record]:
         )
         folder = RunFolder.create(run)
         events = stack.enter_context(folder.events.open("a", encoding="utf-8"))
-        emit = Tee(JsonLines(events), LogFiles(folder), *readers)
+        emit = Tee(
+            JsonLines(events), LogFiles(folder), Historian(History()), ReportWriter(), *readers
+        )
         stack.callback(emit.close)
         emit(
             RunStarted(
@@ -63,3 +71,4 @@ def recorded(request: Request, readers: Sequence[Reader]) -> Iterator[Record]:
         finally:
             spent = time.monotonic() - began
             emit(RunFinished(run=folder.run, exit_code=int(record.code), seconds=spent))
+            forget_runs(keep, spared=holders(locks))

@@ -11,6 +11,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from fleet import inventory, plan, recipes
+from fleet.app.history import expected
 from fleet.app.request import Request
 from fleet.engine import Engine
 from fleet.errors import FleetError, NoHostLeft, UsageError
@@ -45,6 +46,7 @@ from fleet.run.resolve import resolve
 from fleet.run.retry import Policy, retry
 from fleet.run.sign import Signer
 from fleet.run.stitch import stitch as stitch_index
+from fleet.suggest import did_you_mean
 
 T = TypeVar("T")
 
@@ -235,6 +237,7 @@ class Workshop:
             shop=self._shop(),
             machines=self.machines(reports),
             log_path=folder.log,
+            durations=expected(),
             run=folder.run,
             reopen=Reopened(
                 self.inventory,
@@ -295,6 +298,11 @@ class Workshop:
                 if image.name == name:
                     return repository.tagged(tag or plan.image_tags(self.inventory, image)[0])
                 return Reference.parse(f"{repository}{name.removeprefix(image.name)}")
+        if "/" not in name and (
+            near := did_you_mean(image_of(name), [image.name for image in self.inventory.images])
+        ):
+            told = f"{self.inventory.path} has no image {image_of(name)!r}{near}"
+            self._emit(Notice(message=f"{told}; {Reference.parse(name)} is asked for"))
         return Reference.parse(name)
 
     @property

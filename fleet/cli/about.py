@@ -8,7 +8,10 @@ from fleet.cli.root import app, print_value
 
 @app.command()
 def version(as_json: JsonOption = False) -> None:
-    """Print the versions of fleet, Python and the libraries that matter."""
+    """Print the versions of fleet, Python and the libraries that matter.
+
+    fleet version --json -- as JSON
+    """
     from fleet import app as fleet
 
     versions = fleet.versions()

@@ -14,6 +14,7 @@ from fleet.cli.options import (
     Images,
     InventoryOption,
     JsonOption,
+    LatestRun,
     LimitOption,
     MaxAgeOption,
     PinOption,
@@ -22,6 +23,7 @@ from fleet.cli.options import (
     ProgressOption,
     RegistryOption,
     RetriesOption,
+    Run,
     TagOption,
     WaitOption,
 )
@@ -33,7 +35,15 @@ def init(
     inventory: InventoryOption = DEFAULT_INVENTORY,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:
-    """Write an inventory for this machine alone: its own engine, and fleet's own registry."""
+    """Write an inventory of what is found here: images, this machine's engine, a registry.
+
+    Nothing is asked, and nobody is connected to. Hosts that ssh knows are put there
+    as comments.
+
+    fleet init -- then: fleet build
+
+    fleet init --inventory farm.yml -- under another name
+    """
     from fleet import app as fleet
 
     for line in fleet.init(inventory, force=force):
@@ -66,6 +76,16 @@ def build(
             metavar="FILE", help="Write what was published as JSON, in the form of buildx bake."
         ),
     ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the run as JUnit XML, for a CI server."),
+    ] = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the run as Markdown, for a chat or a job's summary."
+        ),
+    ] = None,
     pin: PinOption = True,
     retries: RetriesOption = 5,
     allow_partial: Annotated[
@@ -86,6 +106,8 @@ def build(
     fleet build -- everything that is not there yet
 
     fleet build orthanc --limit pi-1 -- one image on one host; other platforms stay
+
+    fleet build --max-age 7d --progress quiet -- from cron: anew what is older than a week
     """
     from fleet import app as fleet
 
@@ -111,7 +133,8 @@ def build(
     if dry_run:
         _explain(request, as_json=False)
         return
-    raise typer.Exit(int(fleet.build(request, readers(progress))))
+    reports = fleet.report_writers(junit=junit, summary=summary)
+    raise typer.Exit(int(fleet.build(request, (*readers(progress), *reports))))
 
 
 def readers(progress: ProgressChoice) -> Any:
@@ -132,7 +155,10 @@ def stitch(
     wait: WaitOption = False,
     progress: ProgressOption = ProgressChoice.auto,
 ) -> None:
-    """Put an index of what stands under the arch tags, and build nothing."""
+    """Put an index of what stands under the arch tags, and build nothing.
+
+    fleet stitch orthanc -- orthanc:latest of latest-amd64, latest-arm64v8 and so on
+    """
     from fleet import app as fleet
 
     request = fleet.Request.of(
@@ -149,13 +175,16 @@ def stitch(
 
 @app.command()
 def resume(
-    run: Annotated[
-        str | None, typer.Argument(help="A run; by default the latest of the inventory.")
-    ] = None,
+    run: LatestRun = None,
     inventory: InventoryOption = DEFAULT_INVENTORY,
     progress: ProgressOption = ProgressChoice.auto,
 ) -> None:
-    """Go on with a run that was interrupted: collect what was built, follow what is being built."""
+    """Go on with a run that was interrupted: collect what was built, follow what is being built.
+
+    fleet resume -- the latest run of inventory.yml
+
+    fleet resume 20261125-031500-ab12 -- another one
+    """
     from fleet import app as fleet
 
     code = fleet.resume(run, inventory, readers(progress), command=tuple(sys.argv))
@@ -164,9 +193,12 @@ def resume(
 
 @app.command()
 def cancel(
-    run: Annotated[str, typer.Argument(help="A run, as `run NAME` at its start names it.")],
+    run: Run,
 ) -> None:
-    """Stop a run, and end every build that it has begun and that goes on on a host."""
+    """Stop a run, and end every build that it has begun and that goes on on a host.
+
+    fleet cancel 20261125-031500-ab12 -- the tab key knows the names
+    """
     from fleet import app as fleet
 
     raise typer.Exit(int(fleet.cancel(run, fleet.reader(fleet.Progress.STEPS, sys.stdout))))
@@ -189,6 +221,10 @@ def plan(
     """Say what a build would do, and why, and build nothing.
 
     The inventory's `prepare` commands are run, as the plan is about the contexts that they leave.
+
+    fleet plan -- everything
+
+    fleet plan orthanc --platform linux/arm64 -- one image on one platform
     """
     from fleet import app as fleet
 

@@ -3,7 +3,9 @@
 # ruff: noqa: F401, I001 - each module adds its commands as it is imported
 from fleet.cli.root import app
 from fleet.cli import builds
+from fleet.cli import report
 from fleet.cli import machines
+from fleet.cli import record
 from fleet.cli import published
 from fleet.cli import registry
 from fleet.cli import about

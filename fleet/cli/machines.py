@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.options import InventoryOption, JsonOption, LimitOption
+from fleet.cli.options import HostName, InventoryOption, JsonOption, LimitOption
 from fleet.cli.root import DEFAULT_INVENTORY, app, print_value
 
-hosts_app = typer.Typer(rich_markup_mode=None, help="Probe the hosts, or add one.")
+hosts_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(hosts_app, name="hosts")
 
 
@@ -22,7 +22,12 @@ def hosts(
     limit: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Probe the hosts: what each is, and which platforms it is proven to execute."""
+    """Probe the hosts: what each is, and which platforms it is proven to execute.
+
+    fleet hosts -- all of them
+
+    fleet hosts --limit arm,!pi-2 --json -- those of a group but one, as JSON
+    """
     if context.invoked_subcommand is not None:
         return
     from fleet import app as fleet
@@ -57,6 +62,10 @@ def add(
     """Show a machine's host key, accept it once you say so, probe it, and add it to the inventory.
 
     A key that is known already is not asked about, and one that has changed is never accepted.
+
+    fleet hosts add pi-2 pi@10.0.0.13 -- at a terminal, which is asked
+
+    fleet hosts add pi-2 pi@10.0.0.13 --fingerprint SHA256:... -- in a script that knows the key
     """
     from fleet import app as fleet
     from fleet.errors import UsageError
@@ -92,7 +101,7 @@ def add(
 
 @app.command()
 def bootstrap(
-    host: Annotated[str, typer.Argument(metavar="HOST", help="A host of the inventory.")],
+    host: HostName,
     inventory: InventoryOption = DEFAULT_INVENTORY,
     data_root: Annotated[
         str | None,
@@ -109,6 +118,10 @@ def bootstrap(
 
     What is so already is left alone: a second time changes nothing. fleet must log in as root, or
     as a user who may use sudo without a password.
+
+    fleet bootstrap pi-2 --dry-run -- what is so, and what would be done
+
+    fleet bootstrap pi-2 --data-root /srv/docker -- with images on another disk
     """
     from fleet import app as fleet
 
@@ -136,7 +149,12 @@ def doctor(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at controller, registry and every host, and say what is wrong and what mends it."""
+    """Look at controller, registry and every host, and say what is wrong and what mends it.
+
+    fleet doctor -- before the first build, and when something is odd
+
+    fleet doctor --limit pi-1 -- one host
+    """
     from fleet import app as fleet
 
     checks = fleet.doctor(fleet.Request.of(inventory=inventory, limit=limit or ()), fix=fix)
@@ -152,7 +170,12 @@ def prune(
         str, typer.Option("--older", help="What was not used for so long.", metavar="DURATION")
     ] = "7d",
 ) -> None:
-    """Remove what fleet has left on the hosts: old builds with their images, old contexts."""
+    """Remove what fleet has left on the hosts: old builds with their images, old contexts.
+
+    fleet prune -- what was not used for a week
+
+    fleet prune --older 1d --limit pi-1 -- on a host whose disk is small
+    """
     from fleet import app as fleet
 
     request = fleet.Request.of(inventory=inventory, limit=limit or ())

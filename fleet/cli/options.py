@@ -8,6 +8,14 @@ from typing import Annotated
 
 import typer
 
+from fleet.cli.completion import (
+    complete_host,
+    complete_hosts,
+    complete_image,
+    complete_platform,
+    complete_run,
+)
+
 
 class ProgressChoice(StrEnum):
     """How a run is shown."""
@@ -31,7 +39,11 @@ InventoryOption = Annotated[
 ]
 Images = Annotated[
     list[str] | None,
-    typer.Argument(help="Images by name or glob; all of them by default.", metavar="IMAGE"),
+    typer.Argument(
+        help="Images by name or glob; all of them by default.",
+        metavar="IMAGE",
+        autocompletion=complete_image,
+    ),
 ]
 Source = Annotated[
     str,
@@ -39,6 +51,7 @@ Source = Annotated[
         help="An image of the inventory (orthanc, orthanc:1.2), or any reference;"
         " http://host:5000/name:tag for a registry without TLS.",
         metavar="IMAGE",
+        autocompletion=complete_image,
     ),
 ]
 LimitOption = Annotated[
@@ -49,6 +62,7 @@ LimitOption = Annotated[
         envvar="FLEET_LIMIT",
         help="Only these hosts: a name, a group, a glob, or !x to leave out. Repeatable.",
         metavar="HOSTS",
+        autocompletion=complete_hosts,
     ),
 ]
 PlatformOption = Annotated[
@@ -59,6 +73,27 @@ PlatformOption = Annotated[
         envvar="FLEET_PLATFORM",
         help="Only these platforms, as linux/arm/v7. Repeatable.",
         metavar="PLATFORM",
+        autocompletion=complete_platform,
+    ),
+]
+HostName = Annotated[
+    str,
+    typer.Argument(help="A host of the inventory.", metavar="HOST", autocompletion=complete_host),
+]
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="A run, as `run NAME` at its start names it.",
+        metavar="RUN",
+        autocompletion=complete_run,
+    ),
+]
+LatestRun = Annotated[
+    str | None,
+    typer.Argument(
+        help="A run; by default the latest of the inventory.",
+        metavar="RUN",
+        autocompletion=complete_run,
     ),
 ]
 TagOption = Annotated[
@@ -97,7 +132,7 @@ MaxAgeOption = Annotated[
         "--max-age",
         envvar="FLEET_MAX_AGE",
         help="Build anew, without any cache, what is older: 7d, 12h.",
-        metavar="TIME",
+        metavar="DURATION",
     ),
 ]
 PinOption = Annotated[

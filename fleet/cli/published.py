@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleet.cli.completion import complete_image
 from fleet.cli.options import (
     InventoryOption,
     JsonOption,
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
 
 @app.command()
 def inspect(
-    reference: Annotated[str, typer.Argument(help="An image, as registry/name:tag.")],
+    reference: Annotated[
+        str, typer.Argument(help="An image, as registry/name:tag.", metavar="REFERENCE")
+    ],
     plain_http: PlainHttpOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a published index: each member's platform, digest and size."""
+    """Show a published index: each member's platform, digest and size.
+
+    fleet inspect registry.example.org/team/orthanc:latest -- any registry, any tool's image
+    """
     from fleet import app as fleet
 
     index = fleet.inspect(reference, plain_http=plain_http)
@@ -38,7 +44,12 @@ def inspect(
 @app.command()
 def verify(
     images: Annotated[
-        list[str], typer.Argument(help="Images of the inventory, or any references.")
+        list[str],
+        typer.Argument(
+            help="Images of the inventory, or any references.",
+            metavar="IMAGE",
+            autocompletion=complete_image,
+        ),
     ],
     inventory: InventoryOption = DEFAULT_INVENTORY,
     limit: LimitOption = None,
@@ -52,6 +63,10 @@ def verify(
 
     Children, configurations, layers, attestations, platforms and labels; also of indexes
     that others made. Ends with 1 and a list of what is not so.
+
+    fleet verify orthanc --run -- the image of the inventory, also run on each platform
+
+    fleet verify registry.example.org/team/orthanc:1.12.10 -- any reference
     """
     from fleet import app as fleet
 
@@ -102,7 +117,7 @@ def promote(
     It arrives with the digest that it has, its attestations and its arch tags; the
     tag itself is put last.
 
-    fleet promote staging.example.org/team/orthanc:1.12.10 registry.example.org/team/orthanc
+    fleet promote orthanc:1.12.10 registry.example.org/team/orthanc -- from staging, say
     """
     from fleet import app as fleet
 

@@ -13,7 +13,10 @@ app.add_typer(registry_app, name="registry")
 
 @registry_app.command("start")
 def registry_start() -> None:
-    """Start the embedded registry, if it does not run, and print its address."""
+    """Start the embedded registry, if it does not run, and print its address.
+
+    fleet registry start -- any build of an inventory with `registry: embedded` does, too
+    """
     from fleet import app as fleet
 
     print(fleet.embedded_registry().start())
@@ -21,7 +24,10 @@ def registry_start() -> None:
 
 @registry_app.command("stop")
 def registry_stop() -> None:
-    """Stop the embedded registry; what it holds stays."""
+    """Stop the embedded registry; what it holds stays.
+
+    fleet registry stop -- until the next build
+    """
     from fleet import app as fleet
 
     fleet.embedded_registry().stop()
@@ -29,7 +35,10 @@ def registry_stop() -> None:
 
 @registry_app.command("status")
 def registry_status(as_json: JsonOption = False) -> None:
-    """Say whether the embedded registry runs, where it listens and where it keeps its data."""
+    """Say whether the embedded registry runs, where it listens and where it keeps its data.
+
+    fleet registry status --json -- as JSON
+    """
     from fleet import app as fleet
 
     status = fleet.embedded_registry().status()

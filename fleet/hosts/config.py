@@ -224,6 +224,26 @@ def expand(text: str, tokens: dict[str, str]) -> str:
     return os.path.expanduser(text)
 
 
+def aliases(path: Path) -> tuple[str, ...]:
+    """The hosts that a configuration names, without patterns and log-ins as ``git``.
+
+    What is only in Match blocks is left out. Raises UsageError.
+    """
+    found: dict[str, str] = {}  # with the user of each
+    block: list[str] = []
+    for line in flatten(path, path.parent):
+        key, value = _split(line)
+        if key == "host":
+            words = shlex.split(value)
+            block = [word for word in words if not set("*?!") & set(word)]
+            found.update((word, found.get(word, "")) for word in block)
+        elif key == "match":
+            block = []
+        elif key == "user":
+            found.update((word, found[word] or value) for word in block)
+    return tuple(name for name, user in found.items() if user != "git")
+
+
 def flatten(path: Path, base: Path, outer: tuple[str, ...] = (), depth: int = 0) -> Iterator[str]:
     """The lines of a configuration with every Include in its place.
 

@@ -12,13 +12,15 @@ from __future__ import annotations
 from fleet.inventory.adding import add_host, check_addable, newcomer
 from fleet.inventory.loading import DEFAULT_NAME, load
 from fleet.inventory.selection import select_hosts, select_images
-from fleet.inventory.starting import find_images, starter
+from fleet.inventory.starting import Found, find_images, find_recipes, starter
 
 __all__ = [
     "DEFAULT_NAME",
+    "Found",
     "add_host",
     "check_addable",
     "find_images",
+    "find_recipes",
     "load",
     "newcomer",
     "select_hosts",

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 
 from fleet.errors import InvalidReference, UsageError
-from fleet.inventory.suggest import did_you_mean
 from fleet.models import RegistrySpec
 from fleet.references import DOCKER_HUB, Reference
+from fleet.suggest import did_you_mean
 
 EMBEDDED = "embedded"
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from fleet.inventory import tree
 from fleet.inventory.drafts import Draft, Keys, Values
 from fleet.inventory.schema import unknown_key
-from fleet.inventory.suggest import did_you_mean
 from fleet.inventory.tree import Entry, Listing, Problems, Scalar
+from fleet.suggest import did_you_mean
 
 _TOP = ("configs", "models", "name", "networks", "secrets", "services", "version", "volumes")
 _KEYS = Keys(

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from fleet.errors import InvalidPlatform
 from fleet.inventory import tree
 from fleet.inventory.drafts import Draft
-from fleet.inventory.suggest import did_you_mean
 from fleet.inventory.tree import Entry, Listing, Problems, Scalar
 from fleet.models import Location
 from fleet.platforms import Platform
+from fleet.suggest import did_you_mean
 
 _ARCH = "DOCKER_ARCH"
 _OWN_LABEL = "architecture"  # which fleet sets itself, to what such files say

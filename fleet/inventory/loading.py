@@ -13,7 +13,6 @@ from fleet.inventory import schema, tree
 from fleet.inventory.addresses import Address, parse_address, parse_registry
 from fleet.inventory.borrowed import with_recipes
 from fleet.inventory.files import native_tree
-from fleet.inventory.suggest import did_you_mean
 from fleet.models import (
     Attestation,
     Connection,
@@ -29,6 +28,7 @@ from fleet.models import (
 )
 from fleet.platforms import Platform
 from fleet.references import check_repository, check_tag_template, placeholders
+from fleet.suggest import did_you_mean
 
 DEFAULT_NAME = "inventory.yml"
 
@@ -108,6 +108,7 @@ class _Making:
             limits=Limits(**self._file.limits.model_dump()),
             sign=self._file.sign,
             record_host=self._file.record_host,
+            keep_runs=self._file.keep_runs,
             mirrors=tuple(self._mirrors()),
         )
 

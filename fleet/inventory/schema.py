@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -36,11 +37,11 @@ from fleet.inventory.addresses import (
     parse_registry_name,
 )
 from fleet.inventory.sizes import parse_size
-from fleet.inventory.suggest import did_you_mean
 from fleet.models import Connection, RegistrySpec
 from fleet.models import Limits as Bounds
 from fleet.platforms import Platform
 from fleet.references import Reference, check_repository, check_tag_template
+from fleet.suggest import did_you_mean
 
 _HOST_NAME = re.compile(r"\w[\w.:@%+-]*")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -51,6 +52,13 @@ _OWN_LABEL = re.compile(
     r"architecture|io\.xarch-fleet\..*|org\.opencontainers\.image\.(?:created|base\..*)"
 )
 DEFAULTS = Bounds()
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a value is, in the words of docs/reference.md; one beside every type below."""
+
+    words: str
 
 
 # --- texts --------------------------------------------------------------------------------
@@ -216,30 +224,50 @@ def _as_emulate(value: object) -> object:
             return _as_list(value)
 
 
-Text = Annotated[str, _read(_line)]
-Duration = Annotated[float, _read(parse_duration)]
-Flag = Annotated[bool, _read(_truth)]
-HostName = Annotated[str, _read(host_name)]
-RegistryName = Annotated[str, _read(parse_registry_name)]
-ImageName = Annotated[str, _read(check_repository)]
-APlatform = Annotated[Platform, _read(Platform.parse)]
-Platforms = Annotated[tuple[APlatform, ...], BeforeValidator(_as_list), AfterValidator(_each_once)]
+Text = Annotated[str, _read(_line), Takes("text")]
+Duration = Annotated[float, _read(parse_duration), Takes("duration")]
+Size = Annotated[int, _read(parse_size), Takes("size")]
+Flag = Annotated[bool, _read(_truth), Takes("true or false")]
+HostName = Annotated[str, _read(host_name), Takes("name")]
+RegistryName = Annotated[str, _read(parse_registry_name), Takes("registry")]
+ImageName = Annotated[str, _read(check_repository), Takes("image")]
+APlatform = Annotated[Platform, _read(Platform.parse), Takes("platform")]
+Platforms = Annotated[
+    tuple[APlatform, ...],
+    BeforeValidator(_as_list),
+    AfterValidator(_each_once),
+    Takes("list of platforms"),
+]
 Tags = Annotated[
     tuple[Annotated[str, _read(check_tag_template)], ...],
     BeforeValidator(_as_list),
     AfterValidator(_each_once),
+    Takes("list of tags"),
 ]
-Emulate = Annotated[tuple[APlatform, ...] | None, BeforeValidator(_as_emulate)]
-Value = Annotated[str, PlainValidator(_value)]
-Arguments = dict[
-    Annotated[str, _read(_argument_name)],
-    Annotated[str | dict[Platform, str], PlainValidator(_argument)],
+Emulate = Annotated[
+    tuple[APlatform, ...] | None,
+    BeforeValidator(_as_emulate),
+    Takes("list of platforms, or true"),
 ]
-Labels = dict[Annotated[str, _read(_label_name)], Value]
-AnImage = Annotated[str, _read(_image)]
-Command = Annotated[tuple[Value, ...], BeforeValidator(_as_argv), AfterValidator(_not_empty)]
+Value = Annotated[str, PlainValidator(_value), Takes("text")]
+Arguments = Annotated[
+    dict[
+        Annotated[str, _read(_argument_name)],
+        Annotated[str | dict[Platform, str], PlainValidator(_argument)],
+    ],
+    Takes("mapping of names to values, or to a value for each platform"),
+]
+Labels = Annotated[
+    dict[Annotated[str, _read(_label_name)], Value], Takes("mapping of labels to texts")
+]
+AnImage = Annotated[str, _read(_image), Takes("image")]
+Command = Annotated[
+    tuple[Value, ...], BeforeValidator(_as_argv), AfterValidator(_not_empty), Takes("command")
+]
 Members = Annotated[
-    tuple[Text, ...], BeforeValidator(lambda value: _as_list([] if value is None else value))
+    tuple[Text, ...],
+    BeforeValidator(lambda value: _as_list([] if value is None else value)),
+    Takes("list of names"),
 ]
 
 
@@ -264,89 +292,205 @@ class Section(BaseModel):
 
 
 class Registry(Section):
-    """Where images go: a text (see `addresses.parse_registry`), or these keys."""
+    """Where images go. A text instead of the mapping is its address."""
 
     short = "address"
 
-    address: Annotated[RegistrySpec, _read(parse_registry)]
-    prefix: Annotated[str | None, _read(check_repository)] = None
-    plain_http: Annotated[bool | None, _read(_truth)] = None
-    tunnel: Annotated[bool | None, _read(_truth)] = None
-    ca: Annotated[str | None, _read(_line)] = None
+    address: Annotated[RegistrySpec, _read(parse_registry), Takes("text")] = Field(
+        description="`host[:port][/path]`, `http://...` for one without TLS, or `embedded` for"
+        " the registry that fleet runs on the controller."
+    )
+    prefix: Annotated[str | None, _read(check_repository), Takes("text")] = Field(
+        None, description="A path that goes before every image's name."
+    )
+    plain_http: Annotated[bool | None, _read(_truth), Takes("true or false")] = Field(
+        None, description="Speak http to it, without TLS."
+    )
+    tunnel: Annotated[bool | None, _read(_truth), Takes("true or false")] = Field(
+        None,
+        description="Carry it to the hosts through their SSH connections, as one that only the"
+        " controller reaches needs it; always so for `embedded`.",
+    )
+    ca: Annotated[str | None, _read(_line), Takes("path")] = Field(
+        None, description="The certificate of a private authority, trusted for it alone."
+    )
 
 
 class Mirror(Section):
-    """Who is asked first for what a registry holds; a text is its address."""
+    """Who is asked first for what a registry holds. A text instead is its address."""
 
     short = "address"
 
-    address: Annotated[RegistrySpec, _read(parse_mirror)]
-    plain_http: Annotated[bool | None, _read(_truth)] = None
-    ca: Annotated[str | None, _read(_line)] = None
+    address: Annotated[RegistrySpec, _read(parse_mirror), Takes("text")] = Field(
+        description="`host[:port][/path]`, or `http://...` for one without TLS."
+    )
+    plain_http: Annotated[bool | None, _read(_truth), Takes("true or false")] = Field(
+        None, description="Speak http to it, without TLS."
+    )
+    ca: Annotated[str | None, _read(_line), Takes("path")] = Field(
+        None, description="The certificate of a private authority, trusted for it alone."
+    )
 
 
 class Host(Section):
-    """A build host: a text is its address, nothing at all an alias of ssh_config by its name."""
+    """A build host. A text instead is its address; nothing at all, an alias of ssh_config."""
 
     short = "address"
 
-    connection: Annotated[Connection, _read(_connection)] = Connection.SSH
-    address: Annotated[Address | None, _read(parse_address)] = None
-    user: Annotated[str | None, _read(_line)] = None
-    port: Annotated[int | None, _read(parse_port)] = None
-    identity_file: Annotated[str | None, _read(_line)] = None
-    slots: Annotated[int, _read(_slots)] = 1
-    platforms: Platforms | None = None
-    emulate: Emulate = ()  # None: every platform that `platforms` names (`emulate: true`)
-    state: Annotated[str | None, _read(_state)] = None
+    connection: Annotated[Connection, _read(_connection), Takes("ssh or local")] = Field(
+        Connection.SSH, description="How it is reached; `local` is the controller itself."
+    )
+    address: Annotated[Address | None, _read(parse_address), Takes("text")] = Field(
+        None,
+        description="As ssh takes it: `host`, `user@host:port`, `ssh://user@host:port`, or an"
+        " alias of ssh_config. Left out: the host's name.",
+    )
+    user: Annotated[str | None, _read(_line), Takes("text")] = Field(
+        None, description="Whom to log in as; before what ssh_config says."
+    )
+    port: Annotated[int | None, _read(parse_port), Takes("number")] = Field(
+        None, description="The port of its sshd; before what ssh_config says."
+    )
+    identity_file: Annotated[str | None, _read(_line), Takes("path")] = Field(
+        None, description="The private key. Left out: those that ssh would offer."
+    )
+    slots: Annotated[int, _read(_slots), Takes("number")] = Field(
+        1, description="How many builds it runs at the same time."
+    )
+    platforms: Platforms | None = Field(
+        None, description="A limit on the platforms that probing finds, or more than its own."
+    )
+    # None: every platform that `platforms` names (`emulate: true`)
+    emulate: Emulate = Field(
+        (), description="Platforms that it may emulate; `true`: all that `platforms` names."
+    )
+    state: Annotated[str | None, _read(_state), Takes("path")] = Field(
+        None, description="fleet's folder on it, instead of the inventory's `state`."
+    )
 
 
 class Image(Section):
     """An image to build; nothing at all stands for the defaults."""
 
-    context: Annotated[str | None, _read(_line)] = None  # default: a folder under `dockerfiles`
-    dockerfile: Text = "Dockerfile"  # relative to the context
-    build_args: Arguments = Field(default_factory=dict)
-    labels: Labels = Field(default_factory=dict)
-    contexts: dict[AnImage, AnImage] = Field(default_factory=dict)
-    aliases: Annotated[tuple[AnImage, ...], BeforeValidator(_as_list)] = ()
-    target: Annotated[str | None, _read(_stage)] = None
-    platforms: Platforms | None = None
-    smoke: Command | None = None
-    attempts: Annotated[int | None, _read(_attempts)] = None
-    allow_partial: Annotated[bool, _read(_truth)] = False
-    version: Text | None = None
-    provenance: Flag = False
-    sbom: Flag = False
-    prepare: Command | None = None
+    context: Annotated[str | None, _read(_line), Takes("path")] = Field(
+        None, description="The build context. Left out: the image's folder under `dockerfiles`."
+    )
+    dockerfile: Annotated[Text, Takes("path")] = Field(
+        "Dockerfile", description="The Dockerfile, relative to the context."
+    )
+    build_args: Arguments = Field(
+        default_factory=dict, description="Build arguments, over the Dockerfile's own defaults."
+    )
+    labels: Labels = Field(
+        default_factory=dict, description="Labels besides those that fleet sets."
+    )
+    contexts: Annotated[dict[AnImage, AnImage], Takes("mapping of names to images")] = Field(
+        default_factory=dict,
+        description="What a name in FROM or COPY --from stands for: an image of the inventory, or"
+        " any reference.",
+    )
+    aliases: Annotated[tuple[AnImage, ...], BeforeValidator(_as_list), Takes("list of images")] = (
+        Field((), description="Other names by which Dockerfiles mean this image.")
+    )
+    target: Annotated[str | None, _read(_stage), Takes("text")] = Field(
+        None, description="A stage of the Dockerfile. Left out: the last one."
+    )
+    platforms: Platforms | None = Field(
+        None, description="The platforms that it is for, instead of the inventory's."
+    )
+    smoke: Command | None = Field(
+        None,
+        description="Must succeed in the image, on the host that built it, before it is pushed.",
+    )
+    attempts: Annotated[int | None, _read(_attempts), Takes("number")] = Field(
+        None,
+        description="How often a step that may pass is tried, in all, instead of `--retries` and"
+        " one.",
+    )
+    allow_partial: Flag = Field(
+        False, description="Publish the platforms that are whole where others failed."
+    )
+    version: Text | None = Field(
+        None, description="What `{version}` in tags stands for, and a label says."
+    )
+    provenance: Flag = Field(False, description="Keep BuildKit's provenance beside the image.")
+    sbom: Flag = Field(False, description="Keep BuildKit's bill of materials beside the image.")
+    prepare: Command | None = Field(
+        None,
+        description="Run on the controller, in the context's folder, before the context is read.",
+    )
 
 
 class Limits(Section):
     """What a run bears before it gives up."""
 
-    build: Duration = DEFAULTS.build
-    silence: Duration = DEFAULTS.silence
-    host_wait: Duration = DEFAULTS.host_wait
-    min_free: Annotated[int, _read(parse_size)] = DEFAULTS.min_free
+    build: Duration = Field(DEFAULTS.build, description="One build, from when it has a slot.")
+    silence: Duration = Field(DEFAULTS.silence, description="A build that prints nothing.")
+    host_wait: Duration = Field(
+        DEFAULTS.host_wait, description="A host that was lost and that no other stands in for."
+    )
+    min_free: Size = Field(
+        DEFAULTS.min_free, description="Disk that a build must find on its host."
+    )
 
 
 class File(Section):
     """An inventory file. Paths are relative to its folder."""
 
-    registry: Registry | None = None
-    mirrors: dict[RegistryName, Mirror] = Field(default_factory=dict)
-    tags: Tags = ("latest",)
-    platforms: Platforms | None = None
-    dockerfiles: Text = "dockerfiles"
-    recipes: Members = ()  # Compose and bake files, whose images are put under `images`
-    ssh_config: Annotated[str | None, _read(_line)] = None
-    state: Annotated[str, _read(_state)] = "~/.cache/fleet"
-    sign: Command | None = None
-    record_host: Flag = False
-    hosts: dict[HostName, Host] = Field(default_factory=dict)
-    groups: dict[HostName, Members] = Field(default_factory=dict)
-    images: dict[ImageName, Image] | None = None
-    limits: Limits = Field(default_factory=Limits)
+    registry: Registry | None = Field(
+        None, description="Where images go; there must be one, here or as `--registry`."
+    )
+    mirrors: dict[RegistryName, Mirror] = Field(
+        default_factory=dict,
+        description="Pull-through mirrors that the controller asks first, by registry.",
+    )
+    tags: Tags = Field(
+        ("latest",),
+        description="Tags of what is published; `{version}`, `{date}` and `{git_sha}` are filled"
+        " in.",
+    )
+    platforms: Platforms | None = Field(
+        None, description="Wanted of every image. Left out: what the hosts build natively."
+    )
+    dockerfiles: Annotated[Text, Takes("path")] = Field(
+        "dockerfiles", description="The folder that holds an image's context under its name."
+    )
+    recipes: Annotated[Members, Takes("list of paths")] = Field(
+        (), description="Compose and bake files, whose images are put under `images`."
+    )
+    ssh_config: Annotated[str | None, _read(_line), Takes("path")] = Field(
+        None, description="Instead of `~/.ssh/config`."
+    )
+    state: Annotated[str, _read(_state), Takes("path")] = Field(
+        "~/.cache/fleet", description="fleet's folder on the hosts."
+    )
+    sign: Command | None = Field(
+        None,
+        description="Run for each published index; `{reference}`, `{digest}` and `{tag}` are"
+        " filled in.",
+    )
+    record_host: Flag = Field(False, description="Say in the image which host built it.")
+    keep_runs: Annotated[int, Takes("number")] = Field(
+        100,
+        ge=1,
+        strict=True,
+        description="Runs whose record stays on the controller; older ones are removed.",
+    )
+    hosts: dict[HostName, Host] = Field(
+        default_factory=dict,
+        description="The machines that build, by name; or the path of an Ansible inventory.",
+    )
+    groups: dict[HostName, Members] = Field(
+        default_factory=dict, description="Names for several hosts, for `--limit`."
+    )
+    images: dict[ImageName, Image] | None = Field(
+        None,
+        description="What is built. Left out: every folder under `dockerfiles` with a Dockerfile.",
+    )
+    limits: Limits = Field(
+        default_factory=lambda: Limits.model_validate({}),
+        description="What a run bears before it gives up.",
+    )
 
 
 # --- reading ------------------------------------------------------------------------------

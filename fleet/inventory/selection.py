@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from fleet.errors import UsageError
-from fleet.inventory.suggest import did_you_mean
 from fleet.models import HostSpec, ImageSpec, Inventory
+from fleet.suggest import did_you_mean
 
 ALL = "all"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from fleet.errors import NoHostLeft, UsageError
 from fleet.models import Held, Inventory, JobId, Recipe, Selection, topological
 from fleet.plan.offers import Offers
 from fleet.platforms import Platform
+from fleet.suggest import did_you_mean
 
 Wanted = Mapping[str, tuple[Platform, ...]]
 
@@ -85,10 +85,9 @@ def make_scope(
 def _selected(recipes: Mapping[str, Recipe], selection: Selection) -> frozenset[str]:
     for name in selection.images:
         if name not in recipes:
-            near = difflib.get_close_matches(name, recipes, n=1)
             raise UsageError(
-                f"there is no image {name} in the inventory",
-                hint=f"did you mean {near[0]}?" if near else f"it has {', '.join(recipes)}",
+                f"there is no image {name!r} in the inventory{did_you_mean(name, recipes)}",
+                hint=f"its images are {', '.join(recipes)}",
             )
     return frozenset(selection.images or recipes)
 

@@ -11,7 +11,6 @@ it is only text in the image's configuration.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from fleet.platforms import Platform
 from fleet.recipes.expansion import BadSubstitution, expand
 from fleet.recipes.syntax import Flag, Fragment, Instruction, Source, raise_any, scan
 from fleet.references import DOCKER_HUB, Reference
+from fleet.suggest import did_you_mean
 
 SCRATCH = "scratch"
 
@@ -190,9 +190,8 @@ class _Builder:
 
     def _unknown(self, instruction: Instruction) -> None:
         keyword = instruction.keyword
-        near = difflib.get_close_matches(keyword, _KEYWORDS, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        self.problem(instruction.start, f"unknown instruction {keyword!r}{hint}")
+        near = did_you_mean(keyword, _KEYWORDS)
+        self.problem(instruction.start, f"unknown instruction {keyword!r}{near}")
 
     def _from(self, instruction: Instruction) -> None:
         words = instruction.arguments.words()
@@ -443,10 +442,9 @@ class _Resolution:
                 f"ARG {name} is declared on line {inside}, inside a stage: a FROM sees only "
                 "what is declared before the first FROM"
             )
-        near = difflib.get_close_matches(name, sorted(values), n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        near = did_you_mean(name, sorted(values))
         return (
-            f"no ARG {name} is declared before the first FROM{hint}: put `ARG {name}=...` "
+            f"no ARG {name} is declared before the first FROM{near}: put `ARG {name}=...` "
             f"there, or `ARG {name}` and a value under `build_args:` in the inventory"
         )
 

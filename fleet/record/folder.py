@@ -55,6 +55,11 @@ class RunFolder:
         """The file of the events, a JSON object a line."""
         return self.path / "events.jsonl"
 
+    @property
+    def report(self) -> Path:
+        """The page that tells the run to people."""
+        return self.path / "report.html"
+
     def log(self, job: JobId, attempt: int) -> Path:
         """The log of one attempt at a job."""
         return self.path / "logs" / f"{job.slug}.{attempt}.log"

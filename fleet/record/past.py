@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +14,12 @@ from typing import Any
 from fleet.errors import UsageError
 from fleet.models import Begun, JobId, Status
 from fleet.platforms import Platform
-from fleet.record.folder import state_home
+from fleet.record.folder import RunFolder, state_home
+from fleet.record.history import History
 from fleet.record.story import recorded_events
+from fleet.suggest import did_you_mean
 
+_ROWS_PER_RECORD = 10  # the history outlives the records: its rows are small
 _GOOD = (Status.BUILT, Status.KEPT)
 
 
@@ -35,16 +42,9 @@ class PastRun:
 
 
 def past_run(run: str) -> PastRun:
-    """A run by name. Raises UsageError where there is no record of it."""
-    folder = state_home() / "runs"
-    path = folder / run / "events.jsonl"
-    if Path(run).name != run or not path.is_file():
-        names = ", ".join(_names(folder)[:3]) or "none"
-        raise UsageError(
-            f"no record of a run {run!r} in {folder}",
-            hint=f"the latest are: {names}; `fleet build` finds what goes on without a record",
-        )
-    return _read(run, path)
+    """A run, by a name that ``recorded_run`` takes. Raises UsageError."""
+    folder = recorded_run(run)
+    return _read(folder.run, folder.events)
 
 
 def latest_run(inventory: Path) -> PastRun | None:
@@ -60,10 +60,67 @@ def latest_run(inventory: Path) -> PastRun | None:
     return None
 
 
+def recent_runs(most: int = 20) -> Iterator[tuple[str, str]]:
+    """The newest runs of which there is a record, and what each was, in a few words."""
+    folder = state_home() / "runs"
+    for name in _names(folder)[:most]:
+        with suppress(OSError, KeyError):
+            path = folder / name / "events.jsonl"
+            begun = next(recorded_events(path), {})
+            words = list(map(str, begun["command"][1:]))
+            yield name, f"fleet {shlex.join(words)} ({begun['inventory']})"
+
+
+def forget_runs(keep: int, *, spared: Iterable[str]) -> None:
+    """Remove the records of all runs but the latest ``keep``.
+
+    Those that go on are ``spared``, and a run that was killed while builds of its
+    were under way, since `fleet resume` and `fleet cancel` need what it says. What
+    cannot be removed stays: the next run tries again.
+    """
+    folder = state_home() / "runs"
+    names = _names(folder)
+    for name in set(names[keep:]) - set(spared):
+        with suppress(OSError, UsageError, KeyError, ValueError):
+            past = _read(name, folder / name / "events.jsonl")
+            if past.exit_code is None and past.begun:
+                continue
+        shutil.rmtree(folder / name, ignore_errors=True)
+    with suppress(OSError, sqlite3.Error):
+        History().forget(_ROWS_PER_RECORD * keep)
+
+
+def recorded_run(name: str) -> RunFolder:
+    """The record of a run by name, by the start of its name, or ``latest``. Raises UsageError."""
+    folder = state_home() / "runs"
+    names = _names(folder)
+    if name == "latest":
+        found = names[:1]
+    elif name in names:
+        found = [name]
+    else:
+        found = [run for run in names if name and run.startswith(name)]
+    if len(found) == 1:
+        return RunFolder(run=found[0], path=folder / found[0])
+    latest = ", ".join((found or names)[:3]) or "none"
+    if found:
+        raise UsageError(
+            f"{len(found)} runs in {folder} begin with {name!r}",
+            hint=f"write more of the name; the latest of them: {latest}",
+        )
+    which = "a run" if name == "latest" else f"a run {name!r}"
+    near = did_you_mean(name, names)
+    raise UsageError(
+        f"no record of {which} in {folder}{near}",
+        hint=f"the latest are: {latest}; `fleet build` finds what goes on without a record",
+    )
+
+
 def _names(folder: Path) -> list[str]:
     """The runs of which there is a record, the newest first."""
     try:
-        return sorted((path.name for path in folder.iterdir()), reverse=True)
+        found = (path.name for path in folder.iterdir() if (path / "events.jsonl").is_file())
+        return sorted(found, reverse=True)
     except OSError:
         return []
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fleet.errors import FleetError
 from fleet.events import Event, LogLine, PrepareLine, to_json
 from fleet.models import Action, ErrorInfo, JobId, Status, Step
 from fleet.platforms import Platform
@@ -65,6 +66,7 @@ class JobStory:
     id: JobId
     action: Action = Action.BUILD
     planned: str = ""  # why
+    since: float | None = None  # when it was planned
     hosts: tuple[str, ...] = ()  # that may take it
     parents: tuple[JobId, ...] = ()
     attempts: list[AttemptStory] = field(default_factory=list)
@@ -101,6 +103,7 @@ class HostStory:
 
     name: str
     report: Mapping[str, Any] = field(default_factory=dict)
+    probed: float | None = None
     error: ErrorInfo | None = None
     lost: float | None = None  # out for the rest of the run, since
     away: list[tuple[float, float | None]] = field(default_factory=list)  # from, until
@@ -137,6 +140,17 @@ class IndexStory:
 
 
 @dataclass(kw_only=True)
+class PrepareStory:
+    """A ``prepare`` command on the controller."""
+
+    images: tuple[str, ...]
+    command: tuple[str, ...]
+    started: float
+    ended: float | None = None
+    ok: bool | None = None
+
+
+@dataclass(kw_only=True)
 class NoticeStory:
     """Something that the operator should know."""
 
@@ -160,6 +174,7 @@ class Story:
     ended: float | None = None
     exit_code: int | None = None
     error: ErrorInfo | None = None  # that ended the whole run
+    prepares: list[PrepareStory] = field(default_factory=list)
     jobs: dict[JobId, JobStory] = field(default_factory=dict)  # in the plan's order
     hosts: dict[str, HostStory] = field(default_factory=dict)
     indexes: dict[str, IndexStory] = field(default_factory=dict)  # by image
@@ -185,7 +200,7 @@ class Story:
         """Take one event in the form of the record; what it lacks or misspells is passed over."""
         try:
             self._tell(event)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, StopIteration, FleetError):
             return
 
     def job(self, told: Mapping[str, str]) -> JobStory:
@@ -211,8 +226,16 @@ class Story:
                 self.error = error_of(event["error"])
             case "run-finished":
                 self.ended, self.exit_code = at, event["exit_code"]
+            case "prepare-started":
+                images, command = tuple(event["images"]), tuple(event["command"])
+                self.prepares.append(PrepareStory(images=images, command=command, started=at))
+            case "prepare-finished":
+                images = tuple(event["images"])
+                prepare = next(p for p in reversed(self.prepares) if p.images == images)
+                prepare.ended, prepare.ok = at, event["ok"]
             case "host-probed":
                 host = self.host(event["report"]["spec"]["name"])
+                host.probed = at
                 host.report, host.error = event["report"], error_of(event["report"]["error"])
             case "host-lost":
                 host = self.host(event["host"])
@@ -229,6 +252,7 @@ class Story:
             case "job-planned":
                 job = self.job(event["job"])
                 job.action, job.planned = Action(event["action"]), event["reason"]
+                job.since = at
                 job.hosts = tuple(event["hosts"])
                 job.parents = tuple(self.job(parent).id for parent in event.get("parents", ()))
             case "job-finished":
@@ -245,6 +269,7 @@ class Story:
         """What happened to a job in an attempt on a host."""
         job = self.job(event["job"])
         number, host = event["attempt"], event["host"]
+        self.host(host)
         attempt = job.attempts[-1] if job.attempts else None
         if attempt is None or (attempt.number, attempt.host) != (number, host):
             if attempt is not None and attempt.ended is None:
@@ -303,6 +328,19 @@ class Story:
                 )
                 for member in published["members"]
             ]
+
+
+def told_sizes(story: Story) -> dict[JobId, tuple[str, int]]:
+    """The digest and the size in bytes of every image that a run made, kept or published."""
+    found = {
+        JobId(image=index.image, platform=member.platform): (member.digest, member.size)
+        for index in story.indexes.values()
+        for member in index.members
+    }
+    for job in story.jobs.values():
+        if job.digest is not None and job.size is not None:
+            found[job.id] = (job.digest, job.size)
+    return found
 
 
 def error_of(told: Mapping[str, Any] | None) -> ErrorInfo | None:

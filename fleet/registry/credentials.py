@@ -77,6 +77,18 @@ class CredentialStore:
                 found = config.find(registry, repository, self._environ)
         return found
 
+    def registries(self) -> tuple[str, ...]:
+        """The registries that Docker's and podman's files name. No helper is asked.
+
+        Raises CredentialsError for a broken file.
+        """
+        found: dict[str, None] = {}
+        for config in filter(None, map(_read, self._files())):
+            for key in (*config.auths, *config.helpers):
+                host = re.sub(r"^[a-z]+://", "", key).partition("/")[0]
+                found[canonical(host)] = None
+        return tuple(found)
+
     def _from_environment(self) -> Found | None:
         names = ("FLEET_REGISTRY_USERNAME", "FLEET_REGISTRY_PASSWORD")
         username, password = (self._environ.get(name, "") for name in names)

@@ -111,6 +111,17 @@ def _is_stale(holder: Path, *, remove: bool) -> bool:
         lock.release()
 
 
+def holders(folder: Path) -> list[str]:
+    """The names of the runs that hold a lock, by processes of this machine that live."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
+            told = json.loads(path.read_text())
+            if _lives(told["pid"]):
+                found.append(str(told["run"]))
+    return found
+
+
 def lock_name(inventory: Path) -> str:
     """The name of an inventory's lock, under which there is one run at a time."""
     return hashlib.sha256(os.fsencode(inventory.resolve())).hexdigest()[:16]

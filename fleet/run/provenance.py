@@ -64,6 +64,20 @@ def moment_of(folder: Path, templates: Iterable[str]) -> dict[str, str]:
     return {"date": day, "git_sha": commit[:12] + dirty}
 
 
+def source_of(folder: Path) -> tuple[str, str]:
+    """The host and the path of a folder's git remote: ``github.com``, ``team/images``.
+
+    Both are empty where there is none.
+    """
+    address = public_address(_git(folder, "remote", "get-url", "origin")) or ""
+    if "://" in address:
+        parts = urlsplit(address)
+        host, path = parts.hostname or "", parts.path
+    else:
+        host, _, path = address.rpartition("@")[2].partition(":")
+    return host, path.strip("/").removesuffix(".git")
+
+
 def public_address(remote: str) -> str | None:
     """A git remote's address without what is secret in it; None for one on this machine.
 

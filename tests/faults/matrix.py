@@ -35,6 +35,7 @@ class Result:
     seconds: float
     builds: int
     remark: str = ""
+    tries: int = 1  # that it took; on a busy machine a fault may strike beside its step
 
 
 Befall = Callable[[Bench, str], None]
@@ -284,4 +285,5 @@ def _word(result: Result) -> str:
     if not result.survived:
         return f"**failed** {result.remark.splitlines()[0][:60]}"
     times = "" if result.builds == 1 else f", {result.builds} builds"
-    return f"survived, {result.seconds:.0f} s{times}"
+    again = "" if result.tries == 1 else f", try {result.tries}"
+    return f"survived, {result.seconds:.0f} s{times}{again}"

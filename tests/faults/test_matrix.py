@@ -31,6 +31,6 @@ def test_the_table_has_a_cell_for_every_fault_in_every_step() -> None:
     assert len(lines) == len(FAULTS) + 2
     assert all(line.count("|") == len(STEPS) + 2 for line in lines)
     assert "| survived, 4 s, 2 builds | **failed** why | not run |" in lines[2]
-    again = Result(cell=CELLS[1], survived=True, seconds=5, builds=1)
+    again = Result(cell=CELLS[1], survived=True, seconds=5, builds=1, tries=2)
     lines = list(table([again], standing("\n".join(lines))))
-    assert "| survived, 4 s, 2 builds | survived, 5 s | not run |" in lines[2]
+    assert "| survived, 4 s, 2 builds | survived, 5 s, try 2 | not run |" in lines[2]

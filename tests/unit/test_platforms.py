@@ -133,3 +133,8 @@ def test_platforms_sort_by_name() -> None:
     ]
     assert Platform.parse("amd64") <= Platform.parse("amd64")
     assert Platform.parse("arm64") >= Platform.parse("amd64")
+
+
+def test_a_misspelt_architecture_is_named_with_the_nearest() -> None:
+    with pytest.raises(InvalidPlatform, match=r"did you mean 'arm64'\?"):
+        Platform.parse("linux/amr64")

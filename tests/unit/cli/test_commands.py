@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from fleet.app import Request, load, opened
+from fleet.events import Event, Notice
+
 GOOD = "hosts: {here: {connection: local}}\nregistry: registry.example.org/team\n"
 
 
-def fleet(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def fleet(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "fleet", *arguments],
         cwd=cwd,
-        env={**os.environ, "XDG_STATE_HOME": str(cwd / "state")},
+        env={**os.environ, "XDG_STATE_HOME": str(cwd / "state"), **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -83,6 +86,27 @@ def test_an_unknown_host_is_named_before_anything_is_asked(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        (["biuld"], "build"),
+        (["registry", "strat"], "start"),
+        (["build", "--inventroy", "x"], "--inventory"),
+        (["build", "--platform", "linux/amr64"], "arm64"),
+        (["cancel", "20261125-0000"], "20261125-000000-abcd"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_nearest(
+    words: list[str], nearest: str, tmp_path: Path
+) -> None:
+    write(tmp_path, GOOD, {"a": "FROM scratch\n"})
+    (tmp_path / "state/fleet/runs/20261125-000000-abcd").mkdir(parents=True)
+    done = fleet(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert nearest in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
     ("prepare", "code", "words"),
     [
         ("sh -c 'echo no network; exit 6'", 1, ["inventory.yml:3:23", "status 6", "| no network"]),
@@ -111,6 +135,29 @@ def test_init_writes_an_inventory_that_loads_and_keeps_one_that_is_there(tmp_pat
     assert (tmp_path / "inventory.yml").read_text() == before
 
 
+def test_init_looks_around_and_shows_no_secret(tmp_path: Path) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("Host pi-1\n HostName 10.0.0.1\n")
+    (tmp_path / "config.json").write_text('{"auths": {"ghcr.io": {"auth": "bWU6aHVudGVyMg=="}}}')
+    (tmp_path / "compose.yaml").write_text("services: {web: {build: ./web}}\n")
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "Dockerfile").write_text("FROM scratch\n")
+    around = {"HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = fleet("init", cwd=tmp_path, **around)
+    assert done.returncode == 0, done.stderr
+    assert "this machine builds web" in done.stdout
+    assert "hosts that ssh knows are there as comments: 1" in done.stdout
+    text = (tmp_path / "inventory.yml").read_text()
+    assert "# pi-1:" in text
+    assert "ghcr.io/team" in text
+    assert "recipes: compose.yaml" in text
+    for secret in ("hunter2", "bWU6"):
+        assert secret not in text + done.stdout
+    assert [image.name for image in load(Request(inventory=tmp_path / "inventory.yml")).images] == [
+        "web"
+    ]
+
+
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['fleet', '--help']\n"
@@ -131,3 +178,17 @@ def test_version_is_json_when_asked(tmp_path: Path) -> None:
     done = fleet("version", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert '"fleet"' in done.stdout
+
+
+def test_a_name_that_is_nearly_an_image_of_the_inventory_is_said_to_be_none(tmp_path: Path) -> None:
+    write(tmp_path, GOOD, {"orthanc": "FROM scratch\n"})
+    request = Request(inventory=tmp_path / "inventory.yml")
+    told: list[Event] = []
+    with opened(load(request), request, told.append) as workshop:
+        assert str(workshop.reference("orthnac:1")) == "docker.io/library/orthnac:1"
+        (notice,) = told
+        assert isinstance(notice, Notice)
+        assert "no image 'orthnac' (did you mean 'orthanc'?)" in notice.message
+        workshop.reference("debian")
+        workshop.reference("orthanc")
+        assert told == [notice]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import UsageError
-from fleet.hosts.config import Destination, destination
+from fleet.hosts.config import Destination, aliases, destination
 from fleet.models import HostSpec
 
 
@@ -187,3 +187,14 @@ def test_a_configuration_that_is_asked_for_must_be_there(home: Path) -> None:
 def test_the_users_configuration_comes_before_the_systems(home: Path) -> None:
     (home / ".ssh" / "config").write_text("Host pi\n Port 2222\n")
     assert destination(HostSpec(name="pi")).port == 2222
+
+
+def test_the_hosts_that_a_configuration_names(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "farm").write_text("Host thunderx\n User root\n")
+    (tmp_path / "config").write_text(
+        "Include more/*\nHost *\n User me\nHost pi-1 pi-2 !pi-3 pi-?\n HostName 10.0.0.1\n"
+        "Host forge.example.org\n User git\nMatch host x\n User git\n"
+    )
+    assert aliases(tmp_path / "config") == ("thunderx", "pi-1", "pi-2")
+    assert aliases(tmp_path / "nowhere") == ()

@@ -54,8 +54,9 @@ WRONG: list[tuple[str, list[str]]] = [
     (
         "zebra: x",
         [
-            "3:1: unknown key 'zebra' (known here: dockerfiles, groups, hosts, images, limits,"
-            " mirrors, platforms, recipes, record_host, registry, sign, ssh_config, state, tags)"
+            "3:1: unknown key 'zebra' (known here: dockerfiles, groups, hosts, images,"
+            " keep_runs, limits, mirrors, platforms, recipes, record_host, registry, sign,"
+            " ssh_config, state, tags)"
         ],
     ),
     ("registry: embedded", ["3:1: duplicate key 'registry' (the first is in line 1)"]),
@@ -143,7 +144,8 @@ WRONG: list[tuple[str, list[str]]] = [
     (
         "images: {hello: {build_args: {A: {amd: 1}}}}",
         [
-            "3:34: a value, or one for each platform: 'amd' names no known architecture: the known"
+            "3:34: a value, or one for each platform: 'amd' names no known architecture (did you"
+            " mean 'amd64'?): the known"
             " ones are 386, amd64, arm, arm64, loong64, mips, mips64, mips64le, mipsle, ppc64,"
             " ppc64le, riscv64, s390x"
         ],

@@ -343,7 +343,8 @@ def test_values_are_checked_as_the_inventorys_own_and_named_as_the_file_has_them
         "compose.yaml:5:16: the build context project/absent is not there",
         "compose.yaml:6:14: 'A-B' is no name of a build argument: letters, digits and _, no digit"
         " first",
-        "compose.yaml:7:19: 'linux/amd' names no known architecture: the known ones are 386,"
+        "compose.yaml:7:19: 'linux/amd' names no known architecture (did you mean 'amd64'?):"
+        " the known ones are 386,"
         " amd64, arm, arm64, loong64, mips, mips64, mips64le, mipsle, ppc64, ppc64le, riscv64,"
         " s390x",
         "compose.yaml:8:15: target must be a text, not a mapping",

@@ -202,9 +202,10 @@ def test_an_image_that_is_not_there_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UsageError) as caught:
         fleet.plan("orthnac")
     assert str(caught.value) == (
-        "there is no image orthnac in the inventory\n  did you mean orthanc?"
+        "there is no image 'orthnac' in the inventory (did you mean 'orthanc'?)\n"
+        "  its images are orthanc, orthanc-plugins"
     )
-    with pytest.raises(UsageError, match="it has orthanc, orthanc-plugins"):
+    with pytest.raises(UsageError, match="its images are orthanc, orthanc-plugins"):
         fleet.plan("zzz")
 
 

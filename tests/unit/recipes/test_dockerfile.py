@@ -197,7 +197,7 @@ COMPLAINTS = {
     "an instruction before FROM": ("RUN x\nFROM a", "Dockerfile:1:1: RUN before the first FROM"),
     "a typing error": (
         "FROM a\n  COPPY x y",
-        "Dockerfile:2:3: unknown instruction 'COPPY' (did you mean COPY?)",
+        "Dockerfile:2:3: unknown instruction 'COPPY' (did you mean 'COPY'?)",
     ),
     "an undefined ARG": (
         "FROM debian:${V}",
@@ -207,7 +207,7 @@ COMPLAINTS = {
     "a misspelt ARG": (
         "ARG VERSION=1\nFROM debian:$VERSIONS",
         "Dockerfile:2:13: no ARG VERSIONS is declared before the first FROM (did you mean "
-        "VERSION?): put `ARG VERSIONS=...` there, or `ARG VERSIONS` and a value under "
+        "'VERSION'?): put `ARG VERSIONS=...` there, or `ARG VERSIONS` and a value under "
         "`build_args:` in the inventory",
     ),
     "an ARG without a value": (

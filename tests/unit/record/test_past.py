@@ -12,7 +12,7 @@ from fleet.errors import UsageError
 from fleet.events import BuildOrdered, Event, to_json
 from fleet.models import Begun, Selection, Status
 from fleet.record import JsonLines, RunFolder
-from fleet.record.past import latest_run, past_run
+from fleet.record.past import forget_runs, latest_run, past_run, recorded_run
 from tests.unit.record.builders import HELLO, WHERE, finished, run_finished, run_started
 
 REQUEST = Request.of(
@@ -47,6 +47,12 @@ def recorded(run: str, *events: Event, request: Request = REQUEST, cut: int = 0)
 
 def ordered(host: str = "thunderx-1", key: str = "sha256:1") -> BuildOrdered:
     return BuildOrdered(key=key, **{**WHERE, "host": host})
+
+
+def test_a_misspelt_run_is_named_with_the_nearest(state: Path) -> None:
+    recorded("20261125-031500-ab12", run_finished())
+    with pytest.raises(UsageError, match=r"did you mean '20261125-031500-ab12'\?"):
+        past_run("20261125-0315-ab12")
 
 
 def test_builds_of_a_killed_run_may_go_on(state: Path) -> None:
@@ -103,3 +109,30 @@ def test_a_run_that_is_not_there_is_named_beside_those_that_are(state: Path, nam
     with pytest.raises(UsageError) as caught:
         past_run(name)
     assert "r1" in (caught.value.hint or "")
+
+
+def test_a_run_is_named_by_a_beginning_of_its_name_or_as_the_latest(state: Path) -> None:
+    for name in ("20260101-aa", "20260102-bb", "20260102-cc"):
+        recorded(name, run_finished())
+    assert recorded_run("20260101").run == "20260101-aa"
+    assert recorded_run("20260102-bb").run == "20260102-bb"
+    assert recorded_run("latest").run == "20260102-cc"
+    with pytest.raises(UsageError, match=r"2 runs in .* begin with"):
+        recorded_run("20260102")
+    with pytest.raises(UsageError, match="no record of a run '2027'"):
+        recorded_run("2027")
+
+
+def test_only_the_latest_records_are_kept(state: Path) -> None:
+    for name in ("r1", "r2", "r3", "r4"):
+        recorded(name, run_finished())
+    forget_runs(2, spared=["r1"])
+    assert sorted(p.name for p in (state / "fleet" / "runs").iterdir()) == ["r1", "r3", "r4"]
+
+
+def test_a_killed_run_with_builds_under_way_is_kept(state: Path) -> None:
+    recorded("r1", ordered())
+    recorded("r2", ordered(), run_finished())
+    recorded("r3", run_finished())
+    forget_runs(1, spared=[])
+    assert sorted(p.name for p in (state / "fleet" / "runs").iterdir()) == ["r1", "r3"]

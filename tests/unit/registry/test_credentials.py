@@ -310,3 +310,12 @@ def test_where_credentials_come_from_is_said_without_them(home: Home) -> None:
     found = home.store().find("registry.example.org")
     assert str(found).startswith("user 'ann' from docker-credential-box (")
     assert "secret" not in repr(found) + str(found)
+
+
+def test_the_registries_that_somebody_logged_in_to_are_known_by_name_alone(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        '{"auths": {"ghcr.io": {"auth": "c2VjcmV0OnNlY3JldA=="}, "https://index.docker.io/v1/": {},'
+        ' "registry.lan:5000/team": {}}, "credHelpers": {"1.dkr.ecr.example": "ecr-login"}}'
+    )
+    store = CredentialStore(environ={"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)})
+    assert store.registries() == ("ghcr.io", "docker.io", "registry.lan:5000", "1.dkr.ecr.example")

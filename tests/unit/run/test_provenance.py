@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import ExitCode, UsageError
-from fleet.run.provenance import Provenance, moment_of, public_address
+from fleet.run.provenance import Provenance, moment_of, public_address, source_of
 
 Git = Callable[..., str]
 
@@ -173,3 +173,20 @@ def test_a_commit_where_there_is_none_is_a_usage_error(outside: Path) -> None:
     assert set(moment_of(outside, ["{date}"])) == {"date", "git_sha"}
     with pytest.raises(UsageError, match="git_sha"):
         moment_of(outside, ["{git_sha}"])
+
+
+@pytest.mark.parametrize(
+    ("remote", "source"),
+    [
+        ("git@github.com:Team/images.git", ("github.com", "Team/images")),
+        ("https://me:secret@gitlab.com/a/b/c.git", ("gitlab.com", "a/b/c")),
+        ("ssh://git@forge.example.org:2222/a/b", ("forge.example.org", "a/b")),
+        ("/srv/git/images.git", ("", "")),
+    ],
+)
+def test_a_remote_is_a_host_and_a_path(
+    remote: str, source: tuple[str, str], tmp_path: Path
+) -> None:
+    for argv in (["init", "-q"], ["remote", "add", "origin", remote]):
+        subprocess.run(["git", "-C", str(tmp_path), *argv], check=True)
+    assert source_of(tmp_path) == source

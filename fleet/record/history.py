@@ -1,0 +1,307 @@
+"""What runs have come to, in SQLite: a digest of the event files, which stay the truth.
+
+The database can be thrown away at any time: ``rebuilt`` makes it anew from the
+events. One that is damaged, or of another version of fleet, is put aside and
+rebuilt when it is opened. Seconds, bytes, and seconds since the epoch throughout.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from fleet.events import Event, RunFinished, RunStarted
+from fleet.models import JobId, Status
+from fleet.platforms import Platform
+from fleet.record.folder import state_home
+from fleet.record.story import JobStory, Story
+
+_VERSION = 1  # of the tables, in SQLite's user_version
+_TABLES = """
+CREATE TABLE runs (
+    run TEXT PRIMARY KEY, inventory TEXT, command TEXT, started REAL, ended REAL,
+    exit_code INTEGER, built INTEGER, kept INTEGER, missing INTEGER, error TEXT
+);
+CREATE TABLE jobs (
+    run TEXT, image TEXT, platform TEXT, host TEXT, status TEXT, attempts INTEGER,
+    started REAL, ended REAL, build REAL, size INTEGER, digest TEXT, error TEXT,
+    PRIMARY KEY (run, image, platform)
+);
+CREATE TABLE hosts (
+    run TEXT, host TEXT, attempts INTEGER, retries INTEGER, away INTEGER, lost INTEGER,
+    PRIMARY KEY (run, host)
+);
+CREATE INDEX jobs_by_image ON jobs (image, platform, ended);
+"""
+_LATELY = 5  # builds whose median says how long the next one takes
+_BUILT = str(Status.BUILT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """A run in a line. ``exit_code`` is None where it goes on or was killed."""
+
+    run: str
+    inventory: str
+    command: str
+    started: float | None
+    ended: float | None
+    exit_code: int | None
+    built: int
+    kept: int
+    missing: int  # jobs that did not become what they were to
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend:
+    """How long the builds of one image on one platform took, the oldest first."""
+
+    job: JobId
+    seconds: tuple[float, ...]
+    failed: int  # of its jobs, as many did not end well
+
+    @property
+    def typical(self) -> float:
+        """The median."""
+        return median(self.seconds) if self.seconds else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostTrend:
+    """What a host has done and suffered, over all runs that are looked at."""
+
+    host: str
+    runs: int
+    attempts: int
+    retries: int
+    away: int
+    lost: int
+
+
+class History:
+    """The database below a state folder. Every method may raise ``sqlite3.Error`` or OSError."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or state_home()
+        self.path = self._folder / "history.sqlite"
+
+    def write(self, story: Story) -> None:
+        """Put what became of a run in the place of what is known of it."""
+        with self._open() as db:
+            _write(db, story)
+
+    def rebuilt(self) -> int:
+        """Make it anew from the event files; how many runs they tell of."""
+        for path in self.path.parent.glob(f"{self.path.name}*"):
+            path.unlink()
+        with self._open(rebuild=False) as db:
+            return self._fill(db)
+
+    def runs(self, *, limit: int = -1, failed: bool = False, image: str = "") -> list[RunRow]:
+        """The latest runs, the newest first."""
+        where = ["1"]
+        if failed:
+            where.append("coalesce(exit_code, 1) <> 0")
+        if image:
+            where.append("run IN (SELECT run FROM jobs WHERE image = :image)")
+        query = f"SELECT * FROM runs WHERE {' AND '.join(where)} ORDER BY run DESC LIMIT :limit"
+        with self._open() as db:
+            rows = db.execute(query, {"image": image, "limit": limit}).fetchall()
+        return [RunRow(**dict(row)) for row in rows]
+
+    def durations(self) -> dict[JobId, float]:
+        """How long the build of each job takes: the median of its last ones."""
+        found: dict[JobId, list[float]] = {}
+        for job, seconds in self._builds(since=0.0):
+            found.setdefault(job, []).append(seconds)
+        return {job: median(all_[-_LATELY:]) for job, all_ in found.items()}
+
+    def trends(self, *, since: float = 0.0) -> list[Trend]:
+        """Every image and platform that was built or failed since then."""
+        found: dict[JobId, list[float]] = {}
+        for job, seconds in self._builds(since=since):
+            found.setdefault(job, []).append(seconds)
+        query = (
+            "SELECT image, platform, count(*) AS number FROM jobs"
+            " WHERE status = 'failed' AND ended >= ? GROUP BY image, platform"
+        )
+        with self._open() as db:
+            failed = {_job(row): row["number"] for row in db.execute(query, (since,))}
+        return [
+            Trend(job=job, seconds=tuple(found.get(job, ())), failed=failed.get(job, 0))
+            for job in sorted({*found, *failed})
+        ]
+
+    def hosts(self, *, since: float = 0.0) -> list[HostTrend]:
+        """Every host that has taken jobs since then, or did not answer."""
+        query = (
+            "SELECT host, count(*) AS runs, sum(attempts) AS attempts, sum(retries) AS retries,"
+            " sum(away) AS away, sum(lost) AS lost FROM hosts JOIN runs USING (run)"
+            " WHERE started >= ? GROUP BY host ORDER BY host"
+        )
+        with self._open() as db:
+            return [HostTrend(**dict(row)) for row in db.execute(query, (since,))]
+
+    def forget(self, keep: int) -> None:
+        """Leave only the latest runs."""
+        with self._open() as db:
+            old = "(SELECT run FROM runs ORDER BY run DESC LIMIT -1 OFFSET ?)"
+            for name in ("jobs", "hosts", "runs"):
+                db.execute(f"DELETE FROM {name} WHERE run IN {old}", (keep,))
+
+    def _builds(self, *, since: float) -> Iterator[tuple[JobId, float]]:
+        query = (
+            "SELECT image, platform, build FROM jobs"
+            " WHERE status = ? AND build IS NOT NULL AND ended >= ? ORDER BY ended"
+        )
+        with self._open() as db:
+            rows = db.execute(query, (_BUILT, since)).fetchall()
+        for row in rows:
+            yield _job(row), row["build"]
+
+    @contextmanager
+    def _open(self, *, rebuild: bool = True) -> Iterator[sqlite3.Connection]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            db = self._connect()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):  # locked, read-only, a full disk
+                raise
+            self._put_aside()
+            db = self._connect()
+        try:
+            if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    db.close()
+                    self._put_aside()
+                    db = self._connect()
+                with db:
+                    db.executescript(_TABLES + f"PRAGMA user_version = {_VERSION};")
+                    if rebuild:
+                        self._fill(db)
+            with db:
+                yield db
+        finally:
+            db.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=10.0)
+        try:
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA quick_check(1)")
+            return db
+        except BaseException:
+            db.close()
+            raise
+
+    def _put_aside(self) -> None:
+        """What cannot be read is not thrown away: the one before it is."""
+        self.path.replace(self.path.with_name(f"{self.path.name}.unreadable"))
+
+    def _fill(self, db: sqlite3.Connection) -> int:
+        number = 0
+        for path in sorted((self._folder / "runs").glob("*/events.jsonl")):
+            with suppress(OSError):
+                story = Story.of(path)
+                if story.run:
+                    _write(db, story)
+                    number += 1
+        return number
+
+
+class Historian:
+    """The reader that writes a run into the history, at its begin and at its end."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._story = Story()
+
+    def read(self, event: Event, /) -> None:
+        """Take one event."""
+        self._story.read(event)
+        if isinstance(event, RunStarted | RunFinished):
+            self._history.write(self._story)
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+def _write(db: sqlite3.Connection, story: Story) -> None:
+    for name in ("runs", "jobs", "hosts"):
+        db.execute(f"DELETE FROM {name} WHERE run = ?", (story.run,))
+    jobs = story.jobs.values()
+    good = [job.status for job in jobs if job.good]
+    error = story.error or next((job.error for job in jobs if job.error), None)
+    db.execute(
+        "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            story.run,
+            str(story.inventory or ""),
+            " ".join(story.command[1:]),
+            story.started,
+            story.ended,
+            story.exit_code,
+            good.count(Status.BUILT),
+            good.count(Status.KEPT),
+            len(jobs) - len(good),
+            error.message if error else None,
+        ),
+    )
+    db.executemany(
+        "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                story.run,
+                job.id.image,
+                str(job.id.platform),
+                job.host,
+                job.status and str(job.status),
+                len(job.attempts),
+                job.started,
+                job.ended,
+                _build_seconds(job),
+                job.size,
+                job.digest,
+                job.error and job.error.kind,
+            )
+            for job in jobs
+        ],
+    )
+    attempts = [attempt for job in jobs for attempt in job.attempts]
+    names = {*story.hosts, *(attempt.host for attempt in attempts)}
+    db.executemany(
+        "INSERT INTO hosts VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (
+                story.run,
+                name,
+                sum(attempt.host == name for attempt in attempts),
+                sum(len(attempt.retries) for attempt in attempts if attempt.host == name),
+                len(story.host(name).away),
+                int(story.host(name).lost is not None or _silent(story, name)),
+            )
+            for name in sorted(names)
+        ],
+    )
+
+
+def _build_seconds(job: JobStory) -> float | None:
+    """How long the attempt that ended the job took; one that only collected tells nothing."""
+    if job.status is not Status.BUILT or not job.attempts or job.ended is None:
+        return None
+    return job.ended - job.attempts[-1].started
+
+
+def _silent(story: Story, host: str) -> bool:
+    """Whether it did not answer when it was probed."""
+    report = story.host(host).report
+    return bool(report) and report.get("facts") is None
+
+
+def _job(row: Mapping[str, str] | sqlite3.Row) -> JobId:
+    return JobId(image=row["image"], platform=Platform.parse(row["platform"]))
