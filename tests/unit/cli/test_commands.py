@@ -92,14 +92,16 @@ def test_an_unknown_host_is_named_before_anything_is_asked(tmp_path: Path) -> No
         (["registry", "strat"], "start"),
         (["build", "--inventroy", "x"], "--inventory"),
         (["build", "--platform", "linux/amr64"], "arm64"),
-        (["cancel", "20261125-0000"], "20261125-000000-abcd"),
+        (["cancel", "20261125-1112"], "20261125-111111-abcd"),
     ],
 )
 def test_a_misspelt_word_is_answered_with_the_nearest(
     words: list[str], nearest: str, tmp_path: Path
 ) -> None:
     write(tmp_path, GOOD, {"a": "FROM scratch\n"})
-    (tmp_path / "state/fleet/runs/20261125-000000-abcd").mkdir(parents=True)
+    record = tmp_path / "state/fleet/runs/20261125-111111-abcd/events.jsonl"
+    record.parent.mkdir(parents=True)
+    record.touch()
     done = fleet(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert nearest in done.stderr
