@@ -165,6 +165,25 @@ class Limits:
     min_free: int = 1_000_000_000  # disk that a build finds on its host
 
 
+class Occasion(StrEnum):
+    """What somebody is told of."""
+
+    FAILURE = "failure"
+    RECOVERY = "recovery"  # a run went well, and the one before it had not
+    PARTIAL = "partial"
+    SUCCESS = "success"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notify:
+    """Who is told of the end of a run, and of which. The URLs may hold passwords."""
+
+    urls: tuple[str, ...] = field(default=(), repr=False)  # as Apprise takes them
+    on: tuple[Occasion, ...] = (Occasion.FAILURE, Occasion.RECOVERY, Occasion.PARTIAL)
+    healthcheck: str | None = field(default=None, repr=False)
+    textfile: Path | None = None  # for Prometheus
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
     """One file: what is built, where, and where it goes. Hosts and images in file order.
@@ -185,6 +204,7 @@ class Inventory:
     sign: tuple[str, ...] | None = None  # a command that signs a published index
     record_host: bool = False
     keep_runs: int = 100  # records that stay on the controller
+    notify: Notify = Notify()
     mirrors: tuple[tuple[str, RegistrySpec], ...] = ()  # by the registry that each stands for
     warnings: tuple[str, ...] = ()  # about what it is made from, with places
 

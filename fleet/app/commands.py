@@ -56,7 +56,7 @@ def init(path: Path, *, force: bool = False) -> list[str]:
 def build(request: Request, readers: Sequence[Reader]) -> ExitCode:
     """Build, prove and publish what the inventory asks for; every event goes to the readers."""
     fleet = load(request)
-    with recorded(request, readers, keep=fleet.keep_runs) as record:
+    with recorded(request, readers, keep=fleet.keep_runs, notify=fleet.notify) as record:
         with opened(fleet, request, record.emit) as workshop:
             result = workshop.build(record.folder)
         record.code = exit_code(result)
@@ -68,7 +68,7 @@ def build(request: Request, readers: Sequence[Reader]) -> ExitCode:
 def stitch(request: Request, readers: Sequence[Reader]) -> ExitCode:
     """Put an index of what stands under the arch tags, for each image that is asked for."""
     fleet = load(request)
-    with recorded(request, readers, keep=fleet.keep_runs) as record:
+    with recorded(request, readers, keep=fleet.keep_runs, notify=fleet.notify) as record:
         with opened(fleet, request, record.emit) as workshop:
             indexes = workshop.stitch()
         record.code = exit_code(RunResult(run=record.folder.run, outcomes=(), indexes=indexes))

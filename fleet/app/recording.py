@@ -11,9 +11,10 @@ from fleet import __version__
 from fleet.app.request import Request
 from fleet.errors import ExitCode, FleetError
 from fleet.events import Emit, Notice, RunFailed, RunFinished, RunStarted, to_json
-from fleet.models import ErrorInfo
+from fleet.models import ErrorInfo, Notify
 from fleet.record import JsonLines, LogFiles, RunFolder, Tee, state_home
 from fleet.record.history import Historian, History
+from fleet.record.notify import tellers
 from fleet.record.past import forget_runs
 from fleet.record.report import ReportWriter
 from fleet.record.tee import Reader
@@ -30,7 +31,9 @@ class Record:
 
 
 @contextmanager
-def recorded(request: Request, readers: Sequence[Reader], *, keep: int) -> Iterator[Record]:
+def recorded(
+    request: Request, readers: Sequence[Reader], *, keep: int, notify: Notify | None = None
+) -> Iterator[Record]:
     """Hold the inventory's lock, and record what happens, from its begin to its end.
 
     Of the records of other runs the latest ``keep`` stay.
@@ -45,7 +48,12 @@ def recorded(request: Request, readers: Sequence[Reader], *, keep: int) -> Itera
         folder = RunFolder.create(run)
         events = stack.enter_context(folder.events.open("a", encoding="utf-8"))
         emit = Tee(
-            JsonLines(events), LogFiles(folder), Historian(History()), ReportWriter(), *readers
+            JsonLines(events),
+            LogFiles(folder),
+            Historian(History()),
+            ReportWriter(),
+            *readers,
+            *tellers(notify or Notify()),
         )
         stack.callback(emit.close)
         emit(

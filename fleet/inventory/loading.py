@@ -21,6 +21,7 @@ from fleet.models import (
     Inventory,
     Limits,
     Location,
+    Notify,
     Pairs,
     Preparation,
     RegistrySpec,
@@ -109,8 +110,14 @@ class _Making:
             sign=self._file.sign,
             record_host=self._file.record_host,
             keep_runs=self._file.keep_runs,
+            notify=self._notify(),
             mirrors=tuple(self._mirrors()),
         )
+
+    def _notify(self) -> Notify:
+        told = self._file.notify
+        textfile = self._path.parent / Path(told.textfile).expanduser() if told.textfile else None
+        return Notify(urls=told.urls, on=told.on, healthcheck=told.healthcheck, textfile=textfile)
 
     def _check_versions(self, images: tuple[ImageSpec, ...], tags: tuple[str, ...]) -> None:
         """A tag that names the version needs one of every image."""

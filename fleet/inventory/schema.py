@@ -37,7 +37,7 @@ from fleet.inventory.addresses import (
     parse_registry_name,
 )
 from fleet.inventory.sizes import parse_size
-from fleet.models import Connection, RegistrySpec
+from fleet.models import Connection, Notify, Occasion, RegistrySpec
 from fleet.models import Limits as Bounds
 from fleet.platforms import Platform
 from fleet.references import Reference, check_repository, check_tag_template
@@ -52,6 +52,7 @@ _OWN_LABEL = re.compile(
     r"architecture|io\.xarch-fleet\..*|org\.opencontainers\.image\.(?:created|base\..*)"
 )
 DEFAULTS = Bounds()
+DEFAULT_NOTIFY = Notify()
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,13 @@ def _read(parse: Callable[[str], Any]) -> PlainValidator:
             raise _wrong(one_line(error)) from None
 
     return PlainValidator(validate)
+
+
+def _web_address(text: str) -> str:
+    """An address that is asked with GET. Raises UsageError."""
+    if not text.startswith(("https://", "http://", "${")) or any(c.isspace() for c in text):
+        raise UsageError("a healthcheck is a URL that begins with https:// or http://")
+    return text
 
 
 def _line(text: str) -> str:
@@ -421,6 +429,31 @@ class Image(Section):
     )
 
 
+class Notifying(Section):
+    """Who is told of the end of a run."""
+
+    urls: Annotated[Members, Takes("list of URLs")] = Field(
+        (),
+        description="Where to, as Apprise takes it (`mailto://`, `slack://` ...); `${NAME}` is"
+        " filled in from the environment.",
+    )
+    on: Annotated[tuple[Occasion, ...], BeforeValidator(_as_list), Takes("list of occasions")] = (
+        Field(
+            DEFAULT_NOTIFY.on,
+            description="Of what: `failure`, `recovery`, `partial`, `success`.",
+        )
+    )
+    healthcheck: Annotated[str | None, _read(_web_address), Takes("URL")] = Field(
+        None,
+        description="Asked at the begin (`/start`), and at the end (as it is, or with `/fail`), as"
+        " healthchecks.io has it; `${NAME}` is filled in.",
+    )
+    textfile: Annotated[str | None, _read(_line), Takes("path")] = Field(
+        None,
+        description="Figures for the textfile collector of Prometheus's node exporter.",
+    )
+
+
 class Limits(Section):
     """What a run bears before it gives up."""
 
@@ -475,6 +508,10 @@ class File(Section):
         ge=1,
         strict=True,
         description="Runs whose record stays on the controller; older ones are removed.",
+    )
+    notify: Notifying = Field(
+        default_factory=lambda: Notifying.model_validate({}),
+        description="Who is told of the end of a run.",
     )
     hosts: dict[HostName, Host] = Field(
         default_factory=dict,

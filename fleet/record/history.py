@@ -83,6 +83,16 @@ class HostTrend:
     lost: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """A job over all runs: when it last did well, how long it takes, how often it failed."""
+
+    job: JobId
+    success: float | None
+    seconds: float | None
+    failures: int
+
+
 class History:
     """The database below a state folder. Every method may raise ``sqlite3.Error`` or OSError."""
 
@@ -146,6 +156,36 @@ class History:
         )
         with self._open() as db:
             return [HostTrend(**dict(row)) for row in db.execute(query, (since,))]
+
+    def ended_before(self, run: str, inventory: str) -> int | None:
+        """The exit code of the run of an inventory before that one; None where there was none."""
+        query = (
+            "SELECT exit_code FROM runs WHERE inventory = ? AND run < ? AND exit_code IS NOT NULL"
+            " ORDER BY run DESC LIMIT 1"
+        )
+        with self._open() as db:
+            row = db.execute(query, (inventory, run)).fetchone()
+        return None if row is None else int(row["exit_code"])
+
+    def figures(self) -> list[Figures]:
+        """What is to be watched of every image and platform."""
+        query = (
+            "SELECT image, platform, max(CASE WHEN status IN ('built', 'kept') THEN ended END) AS"
+            " success, sum(status = 'failed') AS failures FROM jobs GROUP BY image, platform"
+            " ORDER BY image, platform"
+        )
+        durations = self.durations()
+        with self._open() as db:
+            rows = db.execute(query).fetchall()
+        return [
+            Figures(
+                job=_job(row),
+                success=row["success"],
+                seconds=durations.get(_job(row)),
+                failures=row["failures"] or 0,
+            )
+            for row in rows
+        ]
 
     def forget(self, keep: int) -> None:
         """Leave only the latest runs."""

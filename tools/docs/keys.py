@@ -20,6 +20,7 @@ SECTIONS: dict[str, type[schema.Section]] = {
     "hosts.NAME": schema.Host,
     "images.NAME": schema.Image,
     "limits": schema.Limits,
+    "notify": schema.Notifying,
 }
 
 

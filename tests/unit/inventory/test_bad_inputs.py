@@ -55,7 +55,7 @@ WRONG: list[tuple[str, list[str]]] = [
         "zebra: x",
         [
             "3:1: unknown key 'zebra' (known here: dockerfiles, groups, hosts, images,"
-            " keep_runs, limits, mirrors, platforms, recipes, record_host, registry, sign,"
+            " keep_runs, limits, mirrors, notify, platforms, recipes, record_host, registry, sign,"
             " ssh_config, state, tags)"
         ],
     ),
