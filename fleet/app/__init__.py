@@ -38,6 +38,14 @@ from fleet.app.machines import (
 )
 from fleet.app.report import Form, report, report_writers
 from fleet.app.request import Progress, Request, load, reader, teller
+from fleet.app.schedule import (
+    Nightly,
+    install_line,
+    install_units,
+    remove_line,
+    remove_units,
+    scheduled,
+)
 from fleet.app.workshop import Workshop, embedded_registry, opened
 from fleet.events import to_json
 from fleet.record.overview import runs_text, story_text, top_text, trends_text
@@ -56,6 +64,7 @@ __all__ = [
     "Explanation",
     "Form",
     "Newcomer",
+    "Nightly",
     "Progress",
     "Request",
     "Workshop",
@@ -73,6 +82,8 @@ __all__ = [
     "index_text",
     "init",
     "inspect",
+    "install_line",
+    "install_units",
     "live_runs",
     "load",
     "logs",
@@ -85,11 +96,14 @@ __all__ = [
     "reader",
     "rebuild",
     "recent_runs",
+    "remove_line",
+    "remove_units",
     "report",
     "report_writers",
     "resume",
     "runs",
     "runs_text",
+    "scheduled",
     "show",
     "steps_text",
     "stitch",

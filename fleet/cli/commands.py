@@ -8,6 +8,7 @@ from fleet.cli import machines
 from fleet.cli import record
 from fleet.cli import published
 from fleet.cli import registry
+from fleet.cli import schedule
 from fleet.cli import about
 
 __all__ = ["app"]
