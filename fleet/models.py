@@ -134,6 +134,7 @@ class ImageSpec:
     platforms: tuple[Platform, ...] | None = None  # None: the inventory's, else the hosts' own
     smoke: tuple[str, ...] | None = None  # a command that must exit 0 in the image
     attempts: int | None = None  # how often a step is tried; None: as --retries says
+    memory_per_job: int = 1_000_000_000  # bytes that one compiler of its build needs
     allow_partial: bool = False  # publish the platforms that are whole where others failed
     version: str | None = None  # what `{version}` in a tag stands for, and a label says
     attestations: tuple[Attestation, ...] = ()  # that the engine is to make, where it can

@@ -366,6 +366,7 @@ class _Making:
             platforms=image.platforms,
             smoke=image.smoke,
             attempts=image.attempts,
+            memory_per_job=image.memory_per_job,
             allow_partial=image.allow_partial,
             version=image.version,
             attestations=tuple(kind for kind in Attestation if getattr(image, kind.value)),

@@ -119,6 +119,13 @@ def _slots(text: str) -> int:
     return int(text)
 
 
+def _some_size(text: str) -> int:
+    size = parse_size(text)
+    if size < 1:
+        raise UsageError("a compiler needs some memory", hint="write 1GB or the like")
+    return size
+
+
 def _attempts(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,2}", text) or int(text) < 1:
         raise UsageError(f"attempts is a whole number from 1 to 99, not {text[:80]!r}")
@@ -409,6 +416,11 @@ class Image(Section):
     smoke: Command | None = Field(
         None,
         description="Must succeed in the image, on the host that built it, before it is pushed.",
+    )
+    memory_per_job: Annotated[int, _read(_some_size), Takes("size")] = Field(
+        1_000_000_000,
+        description="What one compiler needs. A Dockerfile that declares `ARG MAKE_JOBS` is given"
+        " as many as cores and memory of a slot of its host allow.",
     )
     attempts: Annotated[int | None, _read(_attempts), Takes("number")] = Field(
         None,

@@ -8,6 +8,6 @@ make what is built from the same everywhere; ``order`` puts parents first.
 
 from fleet.recipes.contexts import context, write_tar
 from fleet.recipes.graph import order
-from fleet.recipes.reading import lineage, pin, read
+from fleet.recipes.reading import declares, lineage, pin, read
 
-__all__ = ["context", "lineage", "order", "pin", "read", "write_tar"]
+__all__ = ["context", "declares", "lineage", "order", "pin", "read", "write_tar"]

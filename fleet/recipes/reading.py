@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from fleet.recipes.contexts import context, ignore_file
 from fleet.recipes.dockerfile import Dockerfile, Use, load, parse, uses
 from fleet.recipes.syntax import Source, raise_any
 from fleet.references import Reference
+
+_CONTINUED = re.compile(r"\\\n")  # a line that goes on
 
 
 def read(
@@ -62,6 +65,12 @@ def pin(recipe: Recipe, platform: Platform, replacements: Mapping[str, str]) -> 
             image = replacements.get(use.written, use.written)
             text = text[:start] + image + text[use.end :]
     return text
+
+
+def declares(recipe: Recipe, name: str) -> bool:
+    """Whether a Dockerfile declares an argument, in any stage."""
+    told = _CONTINUED.sub(" ", recipe.dockerfile)
+    return re.search(rf"(?im)^\s*ARG\s(?:.*\s)?{re.escape(name)}(?:=|\s|$)", told) is not None
 
 
 def _uses(dockerfile: Dockerfile, image: ImageSpec, platform: Platform) -> tuple[Use, ...]:

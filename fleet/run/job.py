@@ -28,6 +28,7 @@ from fleet.references import Reference
 from fleet.registry import CredentialStore, Registry
 from fleet.run.labels import labels
 from fleet.run.machine import Machine
+from fleet.run.parallelism import fitted
 from fleet.run.provenance import Provenance
 from fleet.run.retry import Policy, retry
 from fleet.run.sign import Signer
@@ -253,7 +254,7 @@ class Task:
             ),
             context=job.recipe.context,
             target=image.target,
-            build_args=image.args_for(platform),
+            build_args=fitted(job.recipe, platform, self.machine.report),
             attestations=image.attestations,
             labels=labels(
                 job,

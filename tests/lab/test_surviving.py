@@ -264,6 +264,17 @@ def test_a_host_whose_clock_is_two_hours_off_builds_all_the_same(
     assert fleet.outcomes()["work linux/arm64"] == "built"
 
 
+def test_a_build_is_told_how_many_compilers_its_host_bears(
+    controller: Make, lab: Lab, tmp_path: Path
+) -> None:
+    lab_base(tmp_path)
+    image(tmp_path, "made", "FROM busybox\nARG MAKE_JOBS=none\nRUN echo jobs=$MAKE_JOBS\n")
+    fleet = controller(("amd64-1",), AMD64 + "images: {busybox: {}, made: {memory_per_job: 1TB}}\n")
+    fleet.fleet("build")
+    newest = max((fleet.state / "fleet" / "runs").iterdir())
+    assert "jobs=1\n" in (newest / "logs" / "made-amd64.1.log").read_text()
+
+
 @contextmanager
 def little_memory(host: Host, extra: int) -> Iterator[None]:
     """Let a namespace host have only so many bytes more than it uses."""
