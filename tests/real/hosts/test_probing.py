@@ -156,7 +156,7 @@ def test_a_dead_host_delays_nobody_and_is_reported_with_its_reason(
     assert [report.spec.name for report in reports] == ["dead", "here"]
     assert sorted(heard) == ["dead", "here"]
     assert reports[0].error is not None
-    assert reports[0].error.kind == "HostUnreachable"
+    assert reports[0].error.kind == "NameUnknown"
     assert reports[1].facts is not None
 
 
