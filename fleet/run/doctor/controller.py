@@ -80,10 +80,11 @@ def _state(state: Path) -> Iterator[Finding]:
         return f"{state} was made"
 
     if not state.exists():
-        # A run would make it; where it cannot be made is worth knowing before the night.
-        yield found(
-            "controller", "state", False, f"{state} is not there", f"mkdir -p {state}", make
-        )
+        # The first run makes it; where it cannot be made is worth knowing before the night.
+        above = next(folder for folder in state.parents if folder.exists())
+        can = above.is_dir() and os.access(above, os.W_OK | os.X_OK)
+        said = "the first run makes it" if can else f"{above} lets nobody make it"
+        yield found("controller", "state", can, f"{state}: {said}", f"mkdir -p {state}", make)
         return
     writable = os.access(state, os.W_OK | os.X_OK)
     yield found(

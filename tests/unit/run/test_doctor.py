@@ -97,15 +97,20 @@ def test_a_package_that_is_absent_or_too_old_is_named() -> None:
     ]
 
 
-def test_the_state_folder_is_made_by_fix_and_only_then(tmp_path: Path) -> None:
+def test_a_state_folder_that_the_first_run_makes_is_no_fault(tmp_path: Path) -> None:
     state = tmp_path / "state" / "fleet"
     (finding,) = [f for f in examine_controller(state) if f.check.name == "state"]
-    check = settle(finding, fix=False)
-    assert not check.ok
-    assert "--fix" in (check.remedy or "")
+    assert finding.check.ok
     assert not state.exists()
-    assert settle(finding, fix=True).ok
-    assert state.is_dir()
+
+
+def test_a_state_folder_that_cannot_be_made_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    (finding,) = [
+        f for f in examine_controller(tmp_path / "state" / "fleet") if f.check.name == "state"
+    ]
+    assert not finding.check.ok
+    assert "lets nobody make it" in finding.check.detail
 
 
 def test_what_a_dead_run_has_written_is_removed_and_what_a_live_one_has_is_not(
