@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from typing import TextIO
 
 from fleet import __version__
 from fleet.app.request import Request
@@ -46,7 +48,7 @@ def recorded(
             run_lock(locks, request.inventory, run=run, wait=request.wait)
         )
         folder = RunFolder.create(run)
-        events = stack.enter_context(folder.events.open("a", encoding="utf-8"))
+        events = stack.enter_context(_events(folder))
         emit = Tee(
             JsonLines(events),
             LogFiles(folder),
@@ -80,3 +82,18 @@ def recorded(
             spent = time.monotonic() - began
             emit(RunFinished(run=folder.run, exit_code=int(record.code), seconds=spent))
             forget_runs(keep, spared=holders(locks))
+
+
+@contextmanager
+def _events(folder: RunFolder) -> Iterator[TextIO]:
+    """The file of the events, or none: a build is worth more than its record."""
+    try:
+        file = folder.events.open("a", encoding="utf-8")
+    except OSError:
+        file = open(os.devnull, "a", encoding="utf-8")  # noqa: SIM115 - closed below
+    try:
+        yield file
+    finally:
+        # A full disk was told of when a line could not be written; closing tries that line again.
+        with suppress(OSError):
+            file.close()

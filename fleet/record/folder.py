@@ -42,13 +42,16 @@ class RunFolder:
         """
         path = state_home() / "runs" / run
         try:
-            (path / "logs").mkdir(parents=True)
+            _make(path)
             return cls(run=run, path=path)
         except OSError as error:
+            reason = f"{path} cannot be written ({error.strerror})"
+        try:
             spare = Path(tempfile.mkdtemp(prefix=f"fleet-{run}-"))
-            (spare / "logs").mkdir()
-            reason = f"{path} cannot be written ({error.strerror}); this run is recorded in {spare}"
-            return cls(run=run, path=spare, warning=reason)
+            _make(spare)
+        except OSError:
+            return cls(run=run, path=path, warning=f"{reason}; this run leaves no record")
+        return cls(run=run, path=spare, warning=f"{reason}; this run is recorded in {spare}")
 
     @property
     def events(self) -> Path:
@@ -67,3 +70,9 @@ class RunFolder:
     def prepare_log(self, image: str) -> Path:
         """The log of a ``prepare`` command, by the first image that it is for."""
         return self.path / "logs" / f"prepare-{image.replace('/', '..')}.log"
+
+
+def _make(path: Path) -> None:
+    """A run's folder, with an events file that a full disk has room for."""
+    (path / "logs").mkdir(parents=True, exist_ok=True)
+    (path / "events.jsonl").touch()
