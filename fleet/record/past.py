@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fleet.errors import UsageError
+from fleet.errors import ExitCode, UsageError
 from fleet.models import Begun, JobId, Status
 from fleet.platforms import Platform
 from fleet.record.folder import RunFolder, state_home
@@ -19,6 +20,7 @@ from fleet.record.history import History
 from fleet.record.story import recorded_events
 from fleet.suggest import did_you_mean
 
+_UNDER_WAY = 7 * 86400.0  # seconds after which no host holds a build any more
 _ROWS_PER_RECORD = 10  # the history outlives the records: its rows are small
 _GOOD = (Status.BUILT, Status.KEPT)
 
@@ -74,16 +76,17 @@ def recent_runs(most: int = 20) -> Iterator[tuple[str, str]]:
 def forget_runs(keep: int, *, spared: Iterable[str]) -> None:
     """Remove the records of all runs but the latest ``keep``.
 
-    Those that go on are ``spared``, and a run that was killed while builds of its
-    were under way, since `fleet resume` and `fleet cancel` need what it says. What
-    cannot be removed stays: the next run tries again.
+    Those that go on are ``spared``, and for a week a run that was killed or
+    interrupted while builds of its were under way, since `fleet resume` and `fleet
+    cancel` need what it says. What cannot be removed stays: the next run tries again.
     """
     folder = state_home() / "runs"
     names = _names(folder)
     for name in set(names[keep:]) - set(spared):
         with suppress(OSError, UsageError, KeyError, ValueError):
             past = _read(name, folder / name / "events.jsonl")
-            if past.exit_code is None and past.begun:
+            stopped = past.exit_code in (None, ExitCode.INTERRUPTED)
+            if stopped and past.begun and time.time() - past.started < _UNDER_WAY:
                 continue
         shutil.rmtree(folder / name, ignore_errors=True)
     with suppress(OSError, sqlite3.Error):

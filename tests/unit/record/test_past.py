@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,9 +131,21 @@ def test_only_the_latest_records_are_kept(state: Path) -> None:
     assert sorted(p.name for p in (state / "fleet" / "runs").iterdir()) == ["r1", "r3", "r4"]
 
 
-def test_a_killed_run_with_builds_under_way_is_kept(state: Path) -> None:
-    recorded("r1", ordered())
-    recorded("r2", ordered(), run_finished())
-    recorded("r3", run_finished())
+def test_a_stopped_run_with_builds_under_way_is_kept(state: Path) -> None:
+    recorded("r1", ordered())  # killed
+    recorded("r2", ordered(), run_finished(130))
+    recorded("r3", ordered(), run_finished(1))
+    recorded("r4", run_finished())
     forget_runs(1, spared=[])
-    assert sorted(p.name for p in (state / "fleet" / "runs").iterdir()) == ["r1", "r3"]
+    assert sorted(p.name for p in (state / "fleet" / "runs").iterdir()) == ["r1", "r2", "r4"]
+
+
+def test_a_stopped_run_is_kept_as_long_as_hosts_keep_its_builds(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded("r1", ordered())
+    recorded("r2", run_finished())
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 8 * 86400)
+    forget_runs(1, spared=[])
+    assert sorted(p.name for p in (state / "fleet" / "runs").iterdir()) == ["r2"]
