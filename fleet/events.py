@@ -178,6 +178,10 @@ class StepStarted(JobEvent):
     step: Step
 
 
+# What StepFinished says of a build that an earlier run began: its seconds are not the build's.
+COLLECTED = "collected, as it was begun before"
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepFinished(JobEvent):
     """A step of a job ends; ``detail`` says in a few words with what."""

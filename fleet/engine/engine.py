@@ -68,6 +68,7 @@ class Engine:
         self._owner = owner or secrets.token_hex(8)
         self._cursors: dict[str, LogCursor] = {}
         self._heard: dict[str, LogCursor] = {}  # the ends of builds that ended well
+        self._begun: set[str] = set()  # executions that began at this engine's word
         self._untidy = threading.Lock()  # taken by the first one, for good
         self._passing: set[str] = set()  # names that are good only while the tunnel is open
 
@@ -162,6 +163,8 @@ class Engine:
         # One that ended well in these very hands is as good as new.
         attach = attach or order.key in self._heard
         begun = self._detached.start(order.name, files, attach=attach, seen=cursor.execution)
+        if begun.fresh:
+            self._begun.add(begun.id)
         if begun.id != cursor.execution:
             # A job that comes back to a build that it has heard to its end hears no line again.
             heard = self._heard.get(order.key)
@@ -201,7 +204,9 @@ class Engine:
             raise diagnose(host, ended.status, log, out_of_memory=ended.out_of_memory)
         if not ended.iid:
             raise EngineError(host, f"the build of {order.job} ended well but named no image")
-        return BuiltImage(id=ended.iid, key=order.key, tag=order.tag)
+        return BuiltImage(
+            id=ended.iid, key=order.key, tag=order.tag, collected=ended.id not in self._begun
+        )
 
     def _late(self, why: str, log: tuple[str, ...]) -> BuildTimedOut:
         return BuildTimedOut(

@@ -164,11 +164,13 @@ class BuiltImage:
     """An image on the host that built it.
 
     ``id`` is the engine's own, ``key`` that of its order; ``tag`` holds it there.
+    It was ``collected`` where its build was on the host before this engine asked for it.
     """
 
     id: str
     key: str
     tag: str
+    collected: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

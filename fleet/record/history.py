@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from fleet.events import Event, RunFinished, RunStarted
+from filelock import FileLock
+
+from fleet.events import COLLECTED, Event, RunFinished, RunStarted
 from fleet.models import JobId, Status
 from fleet.platforms import Platform
 from fleet.record.folder import state_home
@@ -37,6 +39,7 @@ CREATE TABLE hosts (
 );
 CREATE INDEX jobs_by_image ON jobs (image, platform, ended);
 """
+_PATIENCE = 10.0  # seconds of waiting for another process
 _LATELY = 5  # builds whose median says how long the next one takes
 _BUILT = str(Status.BUILT)
 
@@ -99,6 +102,7 @@ class History:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or state_home()
         self.path = self._folder / "history.sqlite"
+        self._lock = self._folder / "history.sqlite.lock"
 
     def write(self, story: Story) -> None:
         """Put what became of a run in the place of what is known of it."""
@@ -107,10 +111,13 @@ class History:
 
     def rebuilt(self) -> int:
         """Make it anew from the event files; how many runs they tell of."""
-        for path in self.path.parent.glob(f"{self.path.name}*"):
-            path.unlink()
-        with self._open(rebuild=False) as db:
-            return self._fill(db)
+        with self._alone():
+            for path in self.path.parent.glob(f"{self.path.name}*"):
+                if path != self._lock:
+                    path.unlink()
+            with closing(self._connect()) as db, db:
+                _make_tables(db)
+                return self._fill(db)
 
     def runs(self, *, limit: int = -1, failed: bool = False, image: str = "") -> list[RunRow]:
         """The latest runs, the newest first."""
@@ -205,35 +212,39 @@ class History:
             yield _job(row), row["build"]
 
     @contextmanager
-    def _open(self, *, rebuild: bool = True) -> Iterator[sqlite3.Connection]:
+    def _alone(self) -> Iterator[None]:
+        """One process at a time, since each may find the database to be made anew."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        try:
-            db = self._connect()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):  # locked, read-only, a full disk
-                raise
-            self._put_aside()
-            db = self._connect()
-        try:
-            if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
-                if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    db.close()
-                    self._put_aside()
-                    db = self._connect()
-                with db:
-                    db.executescript(_TABLES + f"PRAGMA user_version = {_VERSION};")
-                    if rebuild:
-                        self._fill(db)
-            with db:
+        with FileLock(self._lock, timeout=_PATIENCE):
+            yield
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with self._alone():
+            try:
+                db = self._connect()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):  # read-only, a full disk
+                    raise
+                self._put_aside()
+                db = self._connect()
+            with closing(db), db:
+                if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    _make_tables(db)
+                    self._fill(db)
                 yield db
-        finally:
-            db.close()
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=10.0)
+        """The database, or one to be made. Raises DatabaseError for what cannot be used."""
+        db = sqlite3.connect(self.path, timeout=_PATIENCE)
         try:
             db.row_factory = sqlite3.Row
-            db.execute("PRAGMA quick_check(1)")
+            if (said := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                raise sqlite3.DatabaseError(said)
+            there = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if there and version != _VERSION:
+                raise sqlite3.DatabaseError(f"it is of version {version}, and not {_VERSION}")
             return db
         except BaseException:
             db.close()
@@ -269,6 +280,11 @@ class Historian:
 
     def close(self) -> None:
         """Nothing is held back."""
+
+
+def _make_tables(db: sqlite3.Connection) -> None:
+    for statement in (*_TABLES.split(";"), f"PRAGMA user_version = {_VERSION}"):
+        db.execute(statement)
 
 
 def _write(db: sqlite3.Connection, story: Story) -> None:
@@ -331,8 +347,10 @@ def _write(db: sqlite3.Connection, story: Story) -> None:
 
 
 def _build_seconds(job: JobStory) -> float | None:
-    """How long the attempt that ended the job took; one that only collected tells nothing."""
+    """How long the attempt that built took; where one only collected, that tells nothing."""
     if job.status is not Status.BUILT or not job.attempts or job.ended is None:
+        return None
+    if any(step.detail == COLLECTED for attempt in job.attempts for step in attempt.steps):
         return None
     return job.ended - job.attempts[-1].started
 

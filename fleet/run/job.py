@@ -13,6 +13,7 @@ from typing import TypeVar
 from fleet.engine import BuildOrder, BuiltImage
 from fleet.errors import DiskFull, FleetError, IndexNotWhole, PushFailed, RegistryBusy
 from fleet.events import (
+    COLLECTED,
     BuildOrdered,
     Emit,
     LogLine,
@@ -138,7 +139,9 @@ class Task:
             collect = self.shop.resumed or (self.shop.collect and not self.job.anew)
             return self.machine.engine.build(order, on_line, attach=collect or not first)
 
-        return self._retry(Step.BUILD, attempt)
+        built = self._retry(Step.BUILD, attempt)
+        self._detail = COLLECTED if built.collected else ""
+        return built
 
     def _ordered(self, order: BuildOrder) -> None:
         """Tell under which name the host keeps the build, for whoever wants to find it again."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.events import COLLECTED
 from lab import Lab
 from tests.lab.fleetcli import Controller
 
@@ -311,6 +312,7 @@ def test_ctrl_c_leaves_the_build_running_and_the_next_run_collects_it(
     fleet.fleet("inspect", f"{fleet.address()}/slow:latest", expect=1)
     fleet.fleet("build")
     assert fleet.outcomes() == {"busybox linux/amd64": "kept", "slow linux/amd64": "built"}
+    assert COLLECTED in {event.get("detail") for event in fleet.events()}
     # The log of an execution before this one would be there as log.1.
     grep = "grep -l 'tick 12' ~/.cache/fleet/builds/*/log | xargs dirname | xargs ls"
     listed = lab.host("amd64-2").run(["sh", "-c", grep], check=True).stdout.split()

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fleet.events import Event
+from fleet.events import COLLECTED, Event
 from fleet.models import JobId, Status
 from fleet.record import JsonLines, RunFolder, Tee
 from fleet.record.history import Historian, History
+from fleet.record.story import Story
 from tests.unit.plan.builders import ARM64, job
-from tests.unit.record.builders import HELLO, failed, finished, run_finished, run_started, started
+from tests.unit.record.builders import (
+    HELLO,
+    failed,
+    finished,
+    run_finished,
+    run_started,
+    started,
+    step,
+    stepped,
+)
 
 
 def run(
@@ -65,6 +76,14 @@ def test_what_failed_says_nothing_of_how_long_a_build_takes(state: Path) -> None
     assert (trend.job, trend.seconds, trend.failed) == (HELLO, (), 1)
 
 
+def test_what_was_only_collected_says_nothing_of_how_long_a_build_takes(state: Path) -> None:
+    recorded(*run("r1", seconds=1800))
+    for name in ("r2", "r3"):
+        begin, start, *rest = run(name, seconds=3)
+        recorded(begin, start, step(), stepped(detail=COLLECTED), *rest)
+    assert History().durations() == {HELLO: 1800.0}
+
+
 def test_hosts_have_their_attempts_counted(state: Path) -> None:
     recorded(*run("r1"))
     recorded(*run("r2"))
@@ -87,6 +106,27 @@ def test_a_damaged_history_is_put_aside_and_rebuilt(state: Path) -> None:
     recorded(*run("r2"))
     assert [row.run for row in History().runs()] == ["r2", "r1"]
     assert History().path.with_name("history.sqlite.unreadable").exists()
+
+
+def test_damage_within_is_found_as_well(state: Path) -> None:
+    for number in range(1, 40):
+        recorded(*run(f"r{number}", id=job(f"i{number}", ARM64)))
+    with History().path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 8192)
+    assert len(History().runs()) == 39
+    assert History().path.with_name("history.sqlite.unreadable").exists()
+
+
+def test_many_at_once_find_no_history_and_each_is_in_it_at_the_end(state: Path) -> None:
+    stories = []
+    for number in range(16):
+        stories.append(Story())
+        for event in run(f"r{number}"):
+            stories[-1].read(event)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda story: History().write(story), stories))
+    assert len(History().runs()) == 16
 
 
 @pytest.mark.parametrize("version", [0, 99])
