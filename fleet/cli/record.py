@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -110,11 +111,11 @@ def top(
         lines = fleet.top_text(stories, expected, now=time.time())
         print_value(stories, lines, as_json=as_json)
         return
-    from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    with Live(console=Console(), auto_refresh=False, screen=True) as screen:
+    # Ctrl-C is how it ends.
+    with suppress(KeyboardInterrupt), Live(auto_refresh=False, screen=True) as screen:
         while True:
             stories, expected = fleet.going_on()
             lines = fleet.top_text(stories, expected, now=time.time())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from fleet.errors import UsageError
@@ -53,8 +54,9 @@ def log_lines(
         for path in _logs(folder, job):
             tail = tails.setdefault(path, _Tail(path))
             mark = "" if job is not None else f"{_name(path)}: "
-            for line in tail.lines(to_the_end=not live):
-                yield f"{mark}{plain(at_rest(line))}"
+            with suppress(FileNotFoundError):  # an old run's record, removed meanwhile
+                for line in tail.lines(to_the_end=not live):
+                    yield f"{mark}{plain(at_rest(line))}"
         if not live:
             return
         time.sleep(_TICK)

@@ -12,7 +12,7 @@ from fleet.record.story import AttemptStory, JobStory, Story
 from fleet.record.tables import error_text, table
 from fleet.record.text import count, plain, seconds, size
 
-_ENDS = {
+_ENDS: dict[int, str] = {
     ExitCode.OK: "well",
     ExitCode.FAILED: "failed",
     ExitCode.USAGE: "usage",
@@ -189,7 +189,7 @@ def _bars(values: Sequence[float]) -> str:
 def _end(exit_code: int | None, *, live: bool) -> str:
     if exit_code is None:
         return "goes on" if live else "was killed"
-    return _ENDS.get(ExitCode(exit_code), f"exit {exit_code}")
+    return _ENDS.get(exit_code, f"exit {exit_code}")
 
 
 def _when(at: float | None) -> str:

@@ -10,12 +10,14 @@ from fleet.models import (
     Check,
     ErrorInfo,
     HostReport,
+    IndexOutcome,
     Plan,
     PublishedIndex,
     StepReport,
     Transfer,
     Verdict,
 )
+from fleet.record.story import IndexStory
 from fleet.record.text import at_rest, count, plain, size
 
 
@@ -192,3 +194,14 @@ def error_text(error: ErrorInfo) -> list[str]:
         *(f"  {line}" for line in (error.hint or "").splitlines()),
     ]
     return [plain(line) for line in lines]
+
+
+def fate(index: IndexOutcome | IndexStory) -> str:
+    """What became of an index, in a word or three."""
+    if not index.published:
+        return "not published"
+    if index.error is not None:
+        return "not signed"
+    if index.unchanged:
+        return "unchanged"
+    return "published in part" if index.lacking else "published"

@@ -35,7 +35,7 @@ from fleet.models import (
     Outcome,
     Status,
 )
-from fleet.record.tables import error_text
+from fleet.record.tables import error_text, fate
 from fleet.record.text import at_rest, count, plain, seconds, size
 
 
@@ -149,7 +149,7 @@ class PlainTerminal:
     def _counts(self) -> str:
         jobs = Counter(outcome.status for outcome in self._outcomes)
         told = [f"{jobs[status]} {status}" for status in Status if jobs[status]]
-        indexes = Counter(_fate(index) for index in self._indexes)
+        indexes = Counter(fate(index) for index in self._indexes)
         told += [f"{count(number, 'index')} {fate}" for fate, number in indexes.items()]
         return ", ".join(told)
 
@@ -220,7 +220,7 @@ def describe_index(outcome: IndexOutcome) -> list[str]:
         return [f"{outcome.plan.repository}: not published: {said}"]
     lines = []
     for index in outcome.published:
-        lines.append(f"{index.reference}: {_fate(outcome)} {index.digest}")
+        lines.append(f"{index.reference}: {fate(outcome)} {index.digest}")
         lines += [
             f"  {m.platform!s:<16} {m.descriptor.digest} {size(m.size)}" for m in index.members
         ]
@@ -231,13 +231,3 @@ def describe_index(outcome: IndexOutcome) -> list[str]:
     if outcome.error is not None:
         lines.append(f"{outcome.plan.repository}: {outcome.error.message}")
     return lines
-
-
-def _fate(index: IndexOutcome) -> str:
-    if not index.published:
-        return "not published"
-    if index.error is not None:
-        return "not signed"
-    if index.unchanged:
-        return "unchanged"
-    return "published in part" if index.lacking else "published"

@@ -21,6 +21,7 @@ from fleet.record.report.before import Before, before
 from fleet.record.report.tails import LogTail, tails
 from fleet.record.report.timeline import Bar, Phase, Span, Timeline, timeline
 from fleet.record.story import HostStory, IndexStory, JobStory, Story
+from fleet.record.tables import fate
 from fleet.record.text import count, plain, seconds, size
 
 _NOTICES = 100
@@ -344,7 +345,7 @@ def _index(index: IndexStory, story: Story, earlier: dict[JobId, Before]) -> Ind
         )
     return IndexView(
         story=index,
-        fate=words.fate(index),
+        fate=fate(index),
         good=index.published and index.error is None,
         members=tuple(members),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from fleet.models import Status
-from fleet.record.story import IndexStory, JobStory, Story
+from fleet.record.story import JobStory, Story
+from fleet.record.tables import fate
 from fleet.record.text import count, size
 
 MARKS = {
@@ -49,17 +50,6 @@ def counts(story: Story) -> str:
     fates = Counter(fate(index) for index in story.indexes.values())
     told += [f"{count(number, 'index')} {what}" for what, number in fates.items()]
     return ", ".join(told) or "no job"
-
-
-def fate(index: IndexStory) -> str:
-    """What became of an index."""
-    if not index.published:
-        return "not published"
-    if index.error is not None:
-        return "not signed"
-    if index.unchanged:
-        return "unchanged"
-    return "published in part" if index.lacking else "published"
 
 
 def word(job: JobStory) -> str:

@@ -81,3 +81,15 @@ def test_a_log_that_grows_is_followed_and_no_line_is_cut(folder: Path) -> None:
     goes_on = steps()
     followed = log_lines(folder, HELLO, goes_on=lambda: next(goes_on))
     assert list(followed) == ["one", "two", "three", "again"]
+
+
+def test_a_log_that_is_removed_while_it_is_followed_ends_quietly(folder: Path) -> None:
+    write(folder, "hello-arm64v8.1.log", b"one\n")
+
+    def steps() -> Iterator[bool]:
+        yield True
+        (folder / "logs" / "hello-arm64v8.1.log").unlink()
+        yield False
+
+    goes_on = steps()
+    assert list(log_lines(folder, HELLO, goes_on=lambda: next(goes_on))) == ["one"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from fleet.events import HostAway, RetryScheduled, StepFinished, StepStarted
@@ -38,6 +39,7 @@ def test_a_run_without_an_end_goes_on_or_was_killed() -> None:
     assert "goes on" in runs_text([ROW], ["r1"])[1]
     assert "was killed" in runs_text([ROW], [])[1]
     assert "1 built, 2 kept, 1 missing" in runs_text([ROW], [])[1]
+    assert "exit 137" in runs_text([replace(ROW, exit_code=137)], [])[1]
     assert runs_text([], []) == ["no run is on record"]
 
 
