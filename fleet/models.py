@@ -112,6 +112,13 @@ class Attestation(StrEnum):
     SBOM = "sbom"
 
 
+class LayerCache(StrEnum):
+    """Where a build looks for layers that were made before."""
+
+    HOST = "host"  # what its host has built itself
+    REGISTRY = "registry"  # that, and the image of its platform that was published last
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
     """An image as the inventory names it.
@@ -136,6 +143,7 @@ class ImageSpec:
     attempts: int | None = None  # how often a step is tried; None: as --retries says
     memory_per_job: int = 1_000_000_000  # bytes that one compiler of its build needs
     allow_partial: bool = False  # publish the platforms that are whole where others failed
+    cache: LayerCache = LayerCache.HOST
     version: str | None = None  # what `{version}` in a tag stands for, and a label says
     attestations: tuple[Attestation, ...] = ()  # that the engine is to make, where it can
     tags: tuple[str, ...] = ()  # filled in; the first is where the registry is asked

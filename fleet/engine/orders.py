@@ -38,6 +38,8 @@ class BuildOrder:
 
     ``key`` names the build on the host: the digest of the job's inputs. Build
     arguments are seen in the host's list of processes: they are no place for secrets.
+    ``cache_from`` is an image whose layers may be taken for what they were made of; with
+    ``inline_cache`` this one will be good for that, too.
     A build that takes longer than ``longest`` seconds, or says nothing for
     ``silence`` seconds, is ended on the host; 0 is no limit.
     """
@@ -52,6 +54,8 @@ class BuildOrder:
     labels: Pairs = ()
     attestations: tuple[Attestation, ...] = ()
     no_cache: bool = False
+    cache_from: str | None = None
+    inline_cache: bool = False
     longest: float = 0.0
     silence: float = 0.0
 
@@ -116,6 +120,9 @@ class BuildOrder:
             *(f"--build-arg={name}={value}" for name, value in self.build_args),
             *([f"--target={self.target}"] if self.target else []),
             *(["--no-cache"] if self.no_cache else []),
+            *([f"--cache-from={self.cache_from}"] if self.cache_from else []),
+            # Understood by every BuildKit there is; --cache-to is not.
+            *(["--build-arg=BUILDKIT_INLINE_CACHE=1"] if self.inline_cache else []),
             str(context),
         ]
 

@@ -368,6 +368,7 @@ class _Making:
             attempts=image.attempts,
             memory_per_job=image.memory_per_job,
             allow_partial=image.allow_partial,
+            cache=image.cache,
             version=image.version,
             attestations=tuple(kind for kind in Attestation if getattr(image, kind.value)),
             prepare=self._preparation(key, image, context),

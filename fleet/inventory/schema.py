@@ -37,7 +37,7 @@ from fleet.inventory.addresses import (
     parse_registry_name,
 )
 from fleet.inventory.sizes import parse_size
-from fleet.models import Connection, Notify, Occasion, RegistrySpec
+from fleet.models import Connection, LayerCache, Notify, Occasion, RegistrySpec
 from fleet.models import Limits as Bounds
 from fleet.platforms import Platform
 from fleet.references import Reference, check_repository, check_tag_template
@@ -138,6 +138,14 @@ def _connection(text: str) -> Connection:
     except ValueError:
         near = did_you_mean(text, [known.value for known in Connection])
         raise UsageError(f"a connection is ssh or local, not {text[:80]!r}{near}") from None
+
+
+def _cache(text: str) -> LayerCache:
+    try:
+        return LayerCache(text)
+    except ValueError:
+        near = did_you_mean(text, [known.value for known in LayerCache])
+        raise UsageError(f"a cache is host or registry, not {text[:80]!r}{near}") from None
 
 
 def _state(text: str) -> str:
@@ -429,6 +437,12 @@ class Image(Section):
     )
     allow_partial: Flag = Field(
         False, description="Publish the platforms that are whole where others failed."
+    )
+    cache: Annotated[LayerCache, _read(_cache), Takes("host or registry")] = Field(
+        LayerCache.HOST,
+        description="Where a build looks for layers that were made before: on its host, or"
+        " (`registry`) in the image of its platform that was published last as well, which is"
+        " pulled for it. That helps hosts that stand in for one another, or are new.",
     )
     version: Text | None = Field(
         None, description="What `{version}` in tags stands for, and a label says."

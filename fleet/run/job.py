@@ -11,7 +11,16 @@ from functools import partial
 from typing import TypeVar
 
 from fleet.engine import BuildOrder, BuiltImage
-from fleet.errors import DiskFull, FleetError, IndexNotWhole, PushFailed, RegistryBusy
+from fleet.errors import (
+    DiskFull,
+    FleetError,
+    IndexNotWhole,
+    NotInRegistry,
+    PullFailed,
+    PushFailed,
+    RegistryBusy,
+    RegistryError,
+)
 from fleet.events import (
     COLLECTED,
     BuildOrdered,
@@ -22,7 +31,16 @@ from fleet.events import (
     StepFinished,
     StepStarted,
 )
-from fleet.models import ErrorInfo, Job, JobId, LeftImage, Limits, PublishedImage, Step
+from fleet.models import (
+    ErrorInfo,
+    Job,
+    JobId,
+    LayerCache,
+    LeftImage,
+    Limits,
+    PublishedImage,
+    Step,
+)
 from fleet.plan import arch_reference, inputs_of, pinned_bases
 from fleet.recipes import pin
 from fleet.references import Reference
@@ -77,6 +95,7 @@ class Task:
     _started: bool = field(default=False, init=False)
     _pruned: bool = field(default=False, init=False)
     _doubted: bool = field(default=False, init=False)
+    _cached: Reference | None = field(default=None, init=False)  # whose layers are on the host
 
     def run(self) -> PublishedImage | LeftImage:
         """Do the job. Raises what its last attempt at a step raised."""
@@ -105,6 +124,8 @@ class Task:
             if base in left:
                 continue  # it is on this very host
             self._retry(Step.SYNC, partial(self._pull, base))
+        if self._takes_layers() and not self._from_scratch():
+            self._fetch_layers()
 
     def _room(self) -> None:
         """See that the build finds as much room on the host's disk as it shall."""
@@ -125,6 +146,32 @@ class Task:
             self.job.id.platform,
             self.shop.credentials.for_registry(base.registry),
         )
+
+    def _takes_layers(self) -> bool:
+        return self.job.recipe.image.cache is LayerCache.REGISTRY
+
+    def _from_scratch(self) -> bool:
+        return self.shop.no_cache or self.job.anew
+
+    def _fetch_layers(self) -> None:
+        """Have the last published image on the host, for its layers. A build does without it, too.
+
+        BuildKit takes them from the engine's own images: so the registry's password
+        stays with this very pull, where BuildKit would look for one on the host.
+        """
+        id, shop = self.job.id, self.shop
+        name = arch_reference(shop.repositories[id.image], shop.tags[id.image][0], id.platform)
+        try:
+            found = self._retry(Step.SYNC, lambda: shop.registry.image(name, id.platform))
+            last = name.pinned(found.digest)
+            self._retry(Step.SYNC, partial(self._pull, last))
+        except NotInRegistry:
+            return  # the first build of all
+        except (RegistryError, PullFailed) as error:
+            said = f"{id} is built without the layers of {name}: {error.message}"
+            shop.emit(Notice(host=self.machine.name, message=said))
+            return
+        self._cached = last
 
     def _build(self) -> BuiltImage:
         on_line = self._lines(Step.BUILD)
@@ -268,7 +315,9 @@ class Task:
                 base=self._foundation(bases),
                 host=self.machine.name if self.shop.record_host else None,
             ),
-            no_cache=self.shop.no_cache or job.anew,
+            no_cache=self._from_scratch(),
+            cache_from=str(self.machine.route(self._cached)) if self._cached else None,
+            inline_cache=self._takes_layers(),
             longest=self.shop.limits.build,
             silence=self.shop.limits.silence,
         )

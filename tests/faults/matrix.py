@@ -13,6 +13,7 @@ from tests.faults.bench import Bench, Controller, until
 STEPS = ("probe", "sync", "build", "smoke", "push", "stitch")
 TICKS = 12
 SILENCE = 25.0  # seconds; longer than a connection bears
+FROST = 60.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def restart_sshd(bench: Bench, host: str) -> None:
 
 def freeze(bench: Bench, host: str) -> None:
     bench.lab.host(host).hurt.freeze()
-    time.sleep(SILENCE)
+    time.sleep(FROST)
     bench.lab.host(host).hurt.thaw()
 
 
@@ -98,7 +99,7 @@ FAULTS: dict[str, Befall] = {
     "connection reset": reset,
     "silent drop": cut,
     "sshd restarted": restart_sshd,
-    "host frozen, then thawed": freeze,
+    "host frozen for 60 s": freeze,
     "host killed": kill_host,
     "engine restarted": restart_engine,
     "registry 503 for 30 s": refuse,

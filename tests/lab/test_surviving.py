@@ -312,3 +312,60 @@ def test_a_build_that_the_kernel_ended_for_want_of_memory_says_so(
     with little_memory(lab.host("amd64-1"), 200_000_000):
         done = fleet.fleet("build", "hog", expect=1)
     assert "the kernel ended the build for want of memory" in done.stdout
+
+
+def executions(fleet: Controller, log: str) -> list[list[int]]:
+    """The ticks of a job's logs, all attempts together, as executions that start at 1."""
+    newest = max((fleet.state / "fleet" / "runs").iterdir())
+    found: list[list[int]] = []
+    for path in sorted((newest / "logs").glob(f"{log}.*.log")):
+        for tick in re.findall(r"^#\d+ [\d.]+ tick (\d+)$", path.read_text(), re.MULTILINE):
+            if tick == "1" or not found:
+                found.append([])
+            found[-1].append(int(tick))
+    return found
+
+
+def test_an_arm_machine_that_freezes_for_a_minute_goes_on_with_its_build(
+    controller: Make, lab: Lab, tmp_path: Path
+) -> None:
+    lab_base(tmp_path)
+    short = SLOW.replace("120", "20")
+    image(tmp_path, "slow", f"FROM busybox\nRUN : frozen; {short}; cat /proc/uptime\n")
+    fleet = controller(("arm64-1",), "platforms: [linux/arm64]\n")
+    host = lab.host("arm64-1")
+    run = fleet.start("build")
+    heard(run, "slow: #")
+    heard(run, "tick 3")
+    host.hurt.freeze()
+    try:
+        heard(run, "arm64-1 is away")
+    finally:
+        host.hurt.thaw()
+    assert run.stdout is not None
+    said = run.stdout.read()
+    assert run.wait(300) == 0, said
+    assert fleet.outcomes()["slow linux/arm64"] == "built"
+    assert executions(fleet, "slow-arm64v8") == [list(range(1, 21))], said
+
+
+def test_an_arm_machine_that_loses_its_power_builds_again_when_it_is_back(
+    controller: Make, lab: Lab, tmp_path: Path
+) -> None:
+    lab_base(tmp_path)
+    short = SLOW.replace("120", "20")
+    image(tmp_path, "slow", f"FROM busybox\nRUN : power; {short}; cat /proc/uptime\n")
+    fleet = controller(("arm64-1",), "platforms: [linux/arm64]\nlimits: {host_wait: 4m}\n")
+    host = lab.host("arm64-1")
+    run = fleet.start("build")
+    heard(run, "tick 3")
+    host.hurt.kill()
+    heard(run, "arm64-1 is away")
+    lab.up(["arm64-1"])
+    assert run.stdout is not None
+    said = run.stdout.read()
+    assert run.wait(300) == 0, said
+    assert fleet.outcomes()["slow linux/arm64"] == "built"
+    lost, whole = executions(fleet, "slow-arm64v8")
+    assert lost == list(range(1, len(lost) + 1)), said
+    assert whole == list(range(1, 21)), said

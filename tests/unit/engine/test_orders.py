@@ -57,6 +57,9 @@ def test_an_engine_with_buildkit_in_it_is_used_as_it_is() -> None:
 def test_what_is_ordered_is_in_the_command() -> None:
     words = argv(replace(ORDER, target="builder", no_cache=True, build_args=(("A", "b c"),)))
     assert {"--target=builder", "--no-cache", "--build-arg=A=b c"} < set(words)
+    assert not any("cache-from" in word or "INLINE" in word for word in words)
+    words = argv(replace(ORDER, cache_from="a/b@sha256:1", inline_cache=True))
+    assert {"--cache-from=a/b@sha256:1", "--build-arg=BUILDKIT_INLINE_CACHE=1"} < set(words)
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0")))

@@ -167,6 +167,10 @@ WRONG: list[tuple[str, list[str]]] = [
     ("images: {hello: {prepare: []}}", ["3:27: prepare is empty; give it a value or leave it out"]),
     ('images: {hello: {prepare: "say \'hi"}}', ["3:27: no command line: no closing quotation"]),
     ("images: {hello: {smoke: []}}", ["3:25: smoke is empty; give it a value or leave it out"]),
+    (
+        "images: {hello: {cache: registri}}",
+        ["3:25: a cache is host or registry, not 'registri' (did you mean 'registry'?)"],
+    ),
     ("images: {hello: {smoke: ''}}", ["3:25: smoke is empty; give it a value or leave it out"]),
     (
         "images: {hello: {platforms: []}}",

@@ -48,7 +48,18 @@ from fleet.events import (
     RetryScheduled,
     StepFinished,
 )
-from fleet.models import LABEL_EMULATED, LABEL_INPUTS, LABEL_PARTIAL, Held, JobId, Status, Step
+from fleet.models import (
+    LABEL_EMULATED,
+    LABEL_INPUTS,
+    LABEL_PARTIAL,
+    Descriptor,
+    Held,
+    JobId,
+    LayerCache,
+    PublishedImage,
+    Status,
+    Step,
+)
 from fleet.plan import staying
 from fleet.run import execute as execute_module
 from fleet.run.provenance import Provenance
@@ -59,15 +70,18 @@ from tests.unit.plan.builders import (
     ARM32,
     ARM64,
     DEBIAN,
+    REGISTRY,
     Fleet,
     base,
+    digest_of,
     host,
     image,
     job,
+    repository,
     three_hosts,
 )
 
-from .standins import PASSWORD, Stage, StandInEngine, ends
+from .standins import MANIFEST, PASSWORD, Stage, StandInEngine, ends
 
 PLATFORMS = (AMD64, ARM32, ARM64)
 HELLO = image("hello", on=[DEBIAN], text=f"FROM {DEBIAN}\n")
@@ -917,3 +931,69 @@ def test_an_index_that_cannot_be_signed_is_published_and_the_run_has_failed(
     assert all(index.published for index in indexes)
     assert {index.error.kind for index in indexes if index.error} == {"SignFailed"}
     assert not any(index.signed for index in indexes)
+
+
+# --- layers of other hosts ------------------------------------------------------------------
+
+
+@pytest.fixture
+def sharing(tmp_path: Path) -> Stage:
+    """An image on one platform, whose builds take the layers of the one published last."""
+    plain = image("tools", on=[DEBIAN], platforms=[AMD64], text=f"FROM {DEBIAN}\n")
+    shared = replace(plain, image=replace(plain.image, cache=LayerCache.REGISTRY))
+    fleet = Fleet(recipes=(shared,), held=BASES, reports=TWO_AMD64[:1])
+    return Stage(fleet=fleet, folder=tmp_path)
+
+
+def _publish_last(stage: Stage, name: str) -> str:
+    """Have an image under an arch tag; the reference of its content."""
+    reference = repository(REGISTRY, "tools").tagged("latest-amd64")
+    published = PublishedImage(
+        reference=reference,
+        descriptor=Descriptor(media_type=MANIFEST, digest=digest_of(name), size=7),
+        platform=AMD64,
+        labels=(),
+        created=None,
+        size=1000,
+    )
+    stage.registry.images[str(reference)] = published
+    return str(reference.pinned(published.digest))
+
+
+def test_a_build_takes_the_layers_of_the_image_that_was_published_last(sharing: Stage) -> None:
+    last = _publish_last(sharing, "last night")
+    sharing.run()
+    order = sharing.orders[job("tools", AMD64)]
+    assert (order.cache_from, order.inline_cache) == (last, True)
+    assert last in sharing.pulled
+
+
+def test_without_one_it_is_built_for_others_to_take_its_layers(sharing: Stage) -> None:
+    sharing.run()
+    order = sharing.orders[job("tools", AMD64)]
+    assert (order.cache_from, order.inline_cache) == (None, True)
+
+
+def test_a_build_that_is_to_use_no_cache_takes_no_layers(sharing: Stage) -> None:
+    last = _publish_last(sharing, "last night")
+    (planned,) = (plan := sharing.fleet.plan()).jobs
+    sharing.run(replace(plan, jobs=(replace(planned, anew=True),)))
+    assert sharing.orders[planned.id].cache_from is None
+    assert last not in sharing.pulled
+
+
+def test_layers_that_cannot_be_had_are_a_warning_and_no_failure(sharing: Stage) -> None:
+    _publish_last(sharing, "last night")
+    refused = RegistryDenied("the registry says: denied")
+    sharing.fault(refused, step="verify", image="tools", times=1)
+    (outcome,), _ = sharing.run()
+    assert outcome.status is Status.BUILT
+    (notice,) = sharing.told(Notice)
+    assert "built without the layers of" in notice.message
+    assert "denied" in notice.message
+
+
+def test_an_image_that_keeps_to_its_hosts_cache_pulls_nothing_else(stage: Stage) -> None:
+    stage.run()
+    assert all(order.cache_from is None for order in stage.orders.values())
+    assert not any(order.inline_cache for order in stage.orders.values())
