@@ -75,6 +75,13 @@ class _Ended:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Built:
+    """All that is left of a job is its push."""
+
+    job: JobId
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Back:
     """A host that was away answers again, after so many seconds."""
 
@@ -90,7 +97,7 @@ class _StayedAway:
     error: FleetError
 
 
-_Message = _Ended | Begun | _Back | _StayedAway | IndexOutcome | Interrupt
+_Message = _Ended | Begun | _Built | _Back | _StayedAway | IndexOutcome | Interrupt
 
 
 def execute(
@@ -165,8 +172,9 @@ class _Execution:
         self._stops: list[int] = []  # the signals that came
 
     def run(self) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
-        # Putting an index takes a thread, too, and must not wait for a build's slot.
-        workers = sum(self._slots.values()) + 2
+        # A slot is free while what was built in it is pushed: so twice as many threads, and a
+        # push less than that may wait. Putting an index takes a thread, too.
+        workers = 2 * sum(self._slots.values()) + 2
         with (
             interrupts_to(self._messages.put),
             ThreadPoolExecutor(max_workers=workers, thread_name_prefix="job") as pool,
@@ -244,6 +252,7 @@ class _Execution:
                 on_order=lambda key: self._messages.put(
                     Begun(job=job.id, host=assignment.host, key=key)
                 ),
+                on_built=lambda: self._messages.put(_Built(job=job.id)),
             ).run()
         except Exception as error:  # noqa: BLE001 - judged where everything is decided
             result = error
@@ -292,6 +301,8 @@ class _Execution:
                 if before.host != message.host:
                     self._orphans[before.host].append(before)
                 self._begun[message.job] = message
+            case _Built():
+                self._schedule.built(message.job)
             case _Back():
                 self._watched.discard(message.host)
                 for orphan in self._orphans.pop(message.host, ()):

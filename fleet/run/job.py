@@ -91,6 +91,7 @@ class Task:
     attempt: int
     parents: Mapping[JobId, PublishedImage | LeftImage]
     on_order: Callable[[str], None] = lambda key: None  # told of the build's key on the host
+    on_built: Callable[[], None] = lambda: None  # told when all that is left is the push
     _detail: str = field(default="", init=False)
     _started: bool = field(default=False, init=False)
     _pruned: bool = field(default=False, init=False)
@@ -108,6 +109,7 @@ class Task:
         if not self.shop.push:
             name = Reference.parse(built.tag)
             return LeftImage(host=self.machine.name, reference=name, digest=built.id)
+        self.on_built()
         with self._step(Step.PUSH):
             digest = self._push(built)
         with self._step(Step.VERIFY):

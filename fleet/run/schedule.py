@@ -148,6 +148,12 @@ class Schedule:
         self._release(id)
         self._settle(id, status)
 
+    def built(self, id: JobId) -> None:
+        """A running job needs its slot no more, though it goes on: its image is on its way."""
+        if id in self._running:
+            self._free[self._running[id]] += self._held[id]
+            self._held[id] = 0
+
     def lost(self, id: JobId, why: str) -> bool:
         """A running job has lost its host, which is taken out; whether another one can take it.
 

@@ -997,3 +997,17 @@ def test_an_image_that_keeps_to_its_hosts_cache_pulls_nothing_else(stage: Stage)
     stage.run()
     assert all(order.cache_from is None for order in stage.orders.values())
     assert not any(order.inline_cache for order in stage.orders.values())
+
+
+# --- slots --------------------------------------------------------------------------------
+
+
+def test_the_next_build_begins_while_what_was_built_before_is_pushed(sharing: Stage) -> None:
+    again = replace(sharing.fleet.recipes[0].image, name="more")
+    both = (*sharing.fleet.recipes, replace(sharing.fleet.recipes[0], image=again))
+    stage = Stage(fleet=replace(sharing.fleet, recipes=both), folder=sharing.folder)
+    begun = threading.Event()
+    stage.fault(lambda: begun.wait(60) or pytest.fail("it waited"), step="push", image="tools")
+    stage.fault(begun.set, step="build", image="more")
+    outcomes, _ = stage.run()
+    assert [o.status for o in outcomes] == [Status.BUILT, Status.BUILT]

@@ -73,6 +73,18 @@ def test_a_job_that_shall_be_alone_waits_until_its_host_is_idle_and_nothing_join
     assert taken(s) == ["c@h1", "d@h1"]
 
 
+def test_a_slot_is_free_while_what_was_built_in_it_is_pushed() -> None:
+    s = schedule(*(planned(name) for name in "abc"))
+    assert taken(s) == ["a@h1"]
+    s.built(job("a"))
+    assert taken(s) == ["b@h1"]
+    s.ended(job("a"), Status.BUILT)
+    assert taken(s) == []
+    s.ended(job("b"), Status.BUILT)
+    s.built(job("b"))  # said too late: it changes nothing
+    assert taken(s) == ["c@h1"]
+
+
 def taken(schedule: Schedule) -> list[str]:
     """What starts now, as ``image@host``."""
     return [f"{a.job.id.image}@{a.host}" for a in schedule.take()]
@@ -368,6 +380,7 @@ def test_every_job_ends_once_after_good_parents_and_within_the_slots(
     away: set[str] = set()
     alone: dict[JobId, str] = {}
     attempts: Counter[JobId] = Counter()
+    pushed: set[JobId] = set()
 
     def end(id: JobId, status: Status) -> None:
         assert id not in ends, "a job ends once"
@@ -388,10 +401,11 @@ def test_every_job_ends_once_after_good_parents_and_within_the_slots(
             attempts[id] += 1
             assert assignment.attempt == attempts[id]
             running[id] = host
+            pushed.discard(id)
         for refusal in s.refused():
             assert refusal.id not in running
             end(refusal.id, refusal.status)
-        used = Counter(running.values())
+        used = Counter(host for id, host in running.items() if id not in pushed)
         assert all(used[host] <= slots[host] for host in used)
         assert s.running == len(running)
         if not running and not away:
@@ -406,7 +420,7 @@ def test_every_job_ends_once_after_good_parents_and_within_the_slots(
                 s.lose(host, f"{host}: stayed away")
             continue
         id = data.draw(st.sampled_from(sorted(running)))
-        ways = ["built", "built", "failed", "lost", "suspended", "alone", "drained"]
+        ways = ["pushed", "built", "built", "failed", "lost", "suspended", "alone", "drained"]
         match data.draw(st.sampled_from(ways)):
             case "suspended" if not drained:
                 host = running.pop(id)
@@ -416,6 +430,9 @@ def test_every_job_ends_once_after_good_parents_and_within_the_slots(
             case "alone" if not drained and alone.get(id) is None:
                 alone[id] = running.pop(id)
                 s.alone(id)
+            case "pushed":
+                pushed.add(id)
+                s.built(id)
             case "built":
                 running.pop(id)
                 s.ended(id, Status.BUILT)
