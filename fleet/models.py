@@ -8,6 +8,7 @@ hosts are, what the registry holds, what is planned, what became of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -781,6 +782,76 @@ class StepReport:
     what: str
     state: StepState
     said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """What ``fleet prune`` leaves: one of the three is set.
+
+    ``age``: what was used within so many seconds. ``size``: of each kind, what was used
+    last and takes together no more bytes. ``count``: the last so many of each image and
+    platform, with their contexts and the build cache of their time.
+    """
+
+    age: float | None = None
+    size: int | None = None
+    count: int | None = None
+
+
+class LeftoverKind(StrEnum):
+    """What builds leave on a host."""
+
+    IMAGE = "image"  # with the folder of its build, where that is there
+    BUILD = "build"  # the folder of one that made no image, or whose image is gone
+    CONTEXT = "context"
+    CACHE = "build cache"  # the engine's, as one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leftover:
+    """Something that builds have left on a host, ``used`` so many seconds ago.
+
+    ``size`` is in bytes: of an image those that it shares with no other. What somebody
+    needs at this moment is ``busy``.
+    """
+
+    kind: LeftoverKind
+    name: str
+    used: float
+    size: int = 0
+    group: str = ""  # the image and platform that it is one of
+    busy: bool = False
+
+
+def number_of(leftovers: Iterable[Leftover]) -> str:
+    """How many there are of each kind: ``2 images, 1 context``. The build cache is no number."""
+    number = Counter(it.kind for it in leftovers if it.kind is not LeftoverKind.CACHE)
+    told = [f"{n} {kind}{'s'[: n != 1]}" for kind, n in sorted(number.items())]
+    return ", ".join(told) or "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """The bytes that builds take on a host, and those that are free there."""
+
+    cache: int  # of the engine's build cache, whoever built
+    images: int  # of fleet's images, without what they share with others
+    folder: int  # of fleet's folder: contexts, builds and their logs
+    free: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneReport:
+    """What was removed on a host, or would be where there is no ``after``.
+
+    A host that did not answer has an error, and perhaps what went before it.
+    """
+
+    host: str
+    gone: tuple[Leftover, ...] = ()
+    before: Usage | None = None
+    after: Usage | None = None
+    error: ErrorInfo | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

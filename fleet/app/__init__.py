@@ -5,7 +5,7 @@ probe, plan, announce, execute; publishing happens within ``execute``, as soon a
 last member of an index is in. `request` is what was asked for, `recording` the record
 of it, `workshop` an opened inventory, `counter` where published images are asked for,
 `machines` what the commands
-about hosts make of them, and `commands` the others.
+about hosts make of them, `prune` what is removed there, and `commands` the others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from fleet.app.commands import (
     init,
     inspect,
     promote,
-    prune,
     resume,
     stitch,
     tag,
@@ -36,6 +35,7 @@ from fleet.app.machines import (
     probe,
     unreached,
 )
+from fleet.app.prune import prune, pruned
 from fleet.app.report import Form, report, report_writers
 from fleet.app.request import Progress, Request, load, reader, teller
 from fleet.app.schedule import (
@@ -55,6 +55,7 @@ from fleet.record.tables import (
     hosts_text,
     index_text,
     plan_text,
+    prune_text,
     steps_text,
     transfers_text,
     verdict_text,
@@ -93,6 +94,8 @@ __all__ = [
     "probe",
     "promote",
     "prune",
+    "prune_text",
+    "pruned",
     "reader",
     "rebuild",
     "recent_runs",

@@ -14,8 +14,7 @@ from fleet.app.recording import recorded
 from fleet.app.request import Request, load
 from fleet.app.starting import look_around
 from fleet.app.workshop import Reopened, opened, opened_registry
-from fleet.durations import parse_duration
-from fleet.errors import ExitCode, FleetError, RegistryError, UsageError
+from fleet.errors import ExitCode, RegistryError, UsageError
 from fleet.events import Emit, Notice
 from fleet.models import (
     ErrorInfo,
@@ -107,31 +106,6 @@ def cancel(run: str, readers: Sequence[Reader]) -> ExitCode:
         return ExitCode.UNREACHABLE if left else ExitCode.OK
     finally:
         emit.close()
-
-
-def prune(request: Request, *, older: str) -> tuple[list[str], ExitCode]:
-    """Remove what fleet has left on the hosts of an inventory; what came of it, a line each.
-
-    What was used within the time that ``older`` names stays. Raises UsageError.
-    """
-    age = parse_duration(older)
-    fleet = load(request)
-    lines, code = [], ExitCode.OK
-    reopen = Reopened(fleet)
-    for spec in inventory.select_hosts(fleet, request.selection.limit):
-        try:
-            with reopen(spec.name) as engine:
-                pruned = engine.prune(age)
-                free = engine.free()
-        except FleetError as error:
-            lines.append(error.message)
-            code = ExitCode.UNREACHABLE
-            continue
-        lines.append(
-            f"{spec.name}: {len(pruned.orders)} builds and {pruned.contexts} contexts removed,"
-            f" {max(0, pruned.freed) / 1e6:.0f} MB of fleet's folder; {free / 1e9:.1f} GB free"
-        )
-    return lines, code
 
 
 @dataclass(frozen=True, kw_only=True)

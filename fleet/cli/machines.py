@@ -166,20 +166,33 @@ def doctor(
 def prune(
     inventory: InventoryOption = DEFAULT_INVENTORY,
     limit: LimitOption = None,
-    older: Annotated[
-        str, typer.Option("--older", help="What was not used for so long.", metavar="DURATION")
+    keep: Annotated[
+        str,
+        typer.Option(
+            "--keep",
+            help="What stays: 7d, what was used within so long; 10GB, of each kind what was used"
+            " last and takes no more; 3, the last so many of each image and platform.",
+            metavar="AGE|SIZE|N",
+        ),
     ] = "7d",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would go, and touch nothing.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Remove what fleet has left on the hosts: old builds with their images, old contexts.
+    """Remove what builds have left on the hosts: build cache, images, contexts, logs.
 
-    fleet prune -- what was not used for a week
+    Of images only those go that fleet has made, and nothing that a job of anybody is using.
 
-    fleet prune --older 1d --limit pi-1 -- on a host whose disk is small
+    fleet prune --dry-run -- what would go, and how large it is
+
+    fleet prune --keep 1d --limit pi-1 -- on a host whose disk is small
+
+    fleet prune --keep 3 -- all but the last three images of each name and platform
     """
     from fleet import app as fleet
 
     request = fleet.Request.of(inventory=inventory, limit=limit or ())
-    lines, code = fleet.prune(request, older=older)
-    for line in lines:
-        print(line)
-    raise typer.Exit(int(code))
+    reports = fleet.prune(request, keep=keep, dry_run=dry_run)
+    print_value(reports, fleet.prune_text(reports, dry_run=dry_run), as_json=as_json)
+    raise typer.Exit(int(fleet.pruned(reports)))

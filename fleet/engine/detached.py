@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +23,7 @@ from fleet.hosts.protocol import Host, Stream
 # connection's own pulse; this is for a follower that hangs, and bears a host with no time for it.
 SILENCE = 60.0
 _CHUNK = 65536
+_SLOW = 600.0  # seconds that a board with an SD card may take over a large folder
 _NOISE = 65536  # how much a shell's start-up files may print before the greeting
 
 
@@ -72,14 +73,39 @@ class Execution:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pruned:
-    """What was removed: the ``order.json`` of builds, a number of contexts, bytes that are free
-    now and were not before (negative where somebody else has written meanwhile).
+class LeftBuild:
+    """The folder of a build. ``used`` is how many seconds ago it was begun or ended."""
+
+    name: str
+    id: str  # of its last execution; empty where it never began
+    running: bool
+    used: float
+    size: int
+    order: str  # its ``order.json``
+    bases: tuple[str, ...]  # the digests that its Dockerfile names, while it runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftContext:
+    """A build context, last used so many seconds ago."""
+
+    name: str
+    used: float
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What is in fleet's folder on a host, which takes ``size`` bytes. Sizes are 0 unless they
+    were asked for. ``now`` is the host's clock; ``bases`` are digests that somebody is about
+    to build on.
     """
 
-    orders: tuple[str, ...]
-    contexts: int
-    freed: int
+    now: float
+    size: int
+    builds: tuple[LeftBuild, ...]
+    contexts: tuple[LeftContext, ...]
+    bases: tuple[str, ...]
 
 
 class DetachedBuilds:
@@ -155,16 +181,58 @@ class DetachedBuilds:
         paragraphs = [fields(part) for part in self._ask("list").split("\n\n") if part]
         return tuple((p["name"], p["order"], Execution.read(p)) for p in paragraphs)
 
-    def prune(self, age: float) -> Pruned:
-        """Remove builds that ended, and contexts last used, more than ``age`` seconds ago."""
-        # A board with an SD card takes its time over a large folder.
-        lines = self._ask("prune", str(max(0, round(age / 60))), timeout=600).splitlines()
-        told = fields("\n".join(lines))
-        return Pruned(
-            orders=tuple(line.removeprefix("order=") for line in lines if line[:6] == "order="),
-            contexts=int(told["contexts"]),
-            freed=int(told["bytes"]),
+    def left(self, *, sizes: bool) -> Left:
+        """What is here, with its sizes if they are wanted."""
+        answer = self._ask("leftovers", str(int(sizes)), timeout=_SLOW)
+        head, *parts = (fields(part) for part in answer.split("\n\n"))
+        now = float(head["now"])
+        # What went while it was looked at has no time.
+        there = [part for part in parts if part.get("used")]
+        return Left(
+            now=now,
+            size=int(head["size"]),
+            builds=tuple(
+                LeftBuild(
+                    name=part["build"],
+                    id=part["id"],
+                    running=part["state"] == State.RUNNING,
+                    used=now - float(part["used"]),
+                    size=int(part["size"]),
+                    order=part.get("order", "{}"),
+                    bases=tuple(part.get("bases", "").split()),
+                )
+                for part in there
+                if "build" in part
+            ),
+            contexts=tuple(
+                LeftContext(
+                    name=part["context"],
+                    used=now - float(part["used"]),
+                    size=int(part["size"]),
+                )
+                for part in there
+                if "context" in part
+            ),
+            bases=tuple(f"sha256:{part['base']}" for part in parts if "base" in part),
         )
+
+    def remove(
+        self, builds: Iterable[LeftBuild], contexts: Iterable[LeftContext], *, unused: float
+    ) -> frozenset[str]:
+        """Remove builds that do not run, and contexts unused for so many seconds; what is gone.
+
+        What has come into use since it was looked at stays.
+        """
+        lines = [f"build {build.name} {build.id}" for build in builds]
+        lines += [f"context {context.name}" for context in contexts]
+        asked = "".join(f"{line}\n" for line in lines).encode()
+        minutes = str(max(0, round(unused / 60)))
+        answer = self._script.run("remove", minutes, stdin=asked, timeout=_SLOW).decode()
+        return frozenset(line[5:] for line in answer.splitlines() if line.startswith("gone="))
+
+    def about_to_use(self, digest: str) -> None:
+        """Let everybody know that an image of that digest is about to be built on."""
+        self._ask("base", digest.removeprefix("sha256:"))
 
     def free(self, folder: str) -> int:
         """The bytes that are free where a folder is, or would be."""

@@ -85,7 +85,7 @@ def disk_full(host: str, said: str) -> DiskFull:
     return DiskFull(
         host,
         f"no space left on it: {said.strip()}",
-        hint=f"fleet prune --limit {host}; on {host} itself: docker builder prune",
+        hint=f"fleet prune --limit {host} --keep 1d; on {host} itself: docker image prune",
     )
 
 

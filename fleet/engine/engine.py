@@ -12,10 +12,10 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from fleet.engine.detached import DetachedBuilds, Execution, Pruned, State
+from fleet.engine.detached import DetachedBuilds, Execution, State
 from fleet.engine.diagnosis import SHOWN, diagnose, disk_full, full
 from fleet.engine.logs import LogCursor, OnLine
-from fleet.engine.orders import BuildOrder, BuiltImage, RemoteBuild, hex_of, tag_of
+from fleet.engine.orders import BuildOrder, BuiltImage, RemoteBuild, hex_of
 from fleet.engine.script import HostScript, fields
 from fleet.errors import (
     BuildCancelled,
@@ -29,7 +29,7 @@ from fleet.errors import (
     SmokeFailed,
 )
 from fleet.hosts.protocol import Host, Stream
-from fleet.models import Context, Credentials, HostFacts, JobId
+from fleet.models import Context, Credentials, HostFacts, JobId, Keep, Leftover, PruneReport
 from fleet.platforms import Platform
 from fleet.references import Reference
 
@@ -128,6 +128,8 @@ class Engine:
         """Have a base image on the host, by digest. Raises PullFailed, DiskFull."""
         from fleet.engine import images
 
+        if reference.digest:
+            self._detached.about_to_use(reference.digest)
         images.pull(self._api, reference, platform, credentials)
         if images.tunnelled(reference):
             self._passing.add(str(reference))
@@ -251,20 +253,33 @@ class Engine:
     def tidy(self) -> None:
         """Keep fleet's folder bounded: remove what was not used for two weeks, once per engine."""
         if self._untidy.acquire(blocking=False):
-            self.prune(_KEPT)
+            self.make_room(_KEPT)
 
-    def prune(self, age: float) -> Pruned:
-        """Remove what is left over of builds that ended, and of contexts unused, for so long.
+    def make_room(self, age: float) -> tuple[Leftover, ...]:
+        """Remove builds with their images, and contexts, that were not used for so many seconds.
 
-        Their images go with them, and nothing that fleet has not made. ``age`` is in seconds.
+        Nothing goes that fleet has not made, that a job needs, or that was in use
+        within the last hour. What is gone is given back.
         """
-        pruned = self._detached.prune(age)
-        about = [json.loads(order) for order in pruned.orders]
-        tags = [tag_of(_job(order["job"]), order["key"]) for order in about if "key" in order]
-        if tags:
-            # What a later run has used again by the same name is built again from the cache.
-            self._host.run(["docker", "image", "rm", *tags], timeout=300.0, check=False)
-        return pruned
+        from fleet.engine import pruning
+
+        return pruning.make_room(self._detached, self._api, age)
+
+    def prune(self, keep: Keep, *, dry_run: bool = False) -> PruneReport:
+        """Remove all that builds have left and that is not to be kept, the build cache as well.
+
+        The report tells sizes before and after; with ``dry_run``, what would go.
+        """
+        from fleet.engine import pruning
+
+        return pruning.prune(
+            self._detached,
+            self._api,
+            keep,
+            root=self._facts.engine.root_dir,
+            host=self._host.name,
+            dry_run=dry_run,
+        )
 
     # --- after a build --------------------------------------------------------------------
 

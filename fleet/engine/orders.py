@@ -85,6 +85,7 @@ class BuildOrder:
             "order.json": json.dumps(about) + "\n",
             "limits": f"{math.ceil(self.longest)} {math.ceil(self.silence)} {slots}\n",
             "keep": _KEEP.format(folder=shlex.quote(str(folder))),
+            "drop": f"docker image rm {shlex.quote(self.tag)}\n",
             "command": _COMMAND.format(
                 job=self.job,
                 folder=shlex.quote(str(folder)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 from fleet.models import (
     Action,
@@ -11,14 +12,17 @@ from fleet.models import (
     ErrorInfo,
     HostReport,
     IndexOutcome,
+    LeftoverKind,
     Plan,
+    PruneReport,
     PublishedIndex,
     StepReport,
     Transfer,
     Verdict,
+    number_of,
 )
 from fleet.record.story import IndexStory
-from fleet.record.text import at_rest, count, plain, size
+from fleet.record.text import age, at_rest, count, plain, size
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:
@@ -184,6 +188,46 @@ def steps_text(reports: Iterable[StepReport]) -> list[str]:
         lines.append(f"{report.state:<6}  {report.what}")
         lines += [f"        | {at_rest(line)}" for line in report.said]
     return [plain(line) for line in lines]
+
+
+def prune_text(reports: Sequence[PruneReport], *, dry_run: bool) -> list[str]:
+    """What was removed on hosts, or would be: each thing of a dry run, and a table of sizes."""
+    lines: list[str] = []
+    if dry_run:
+        for report in reports:
+            lines += _would_go(report)
+    rows = [
+        ["host", "to remove" if dry_run else "removed", "build cache", "images", "folder", "free"]
+    ]
+    for report in reports:
+        if report.before is None:
+            rows.append([report.host, "-", "-", "-", "-", "-"])
+            continue
+        before, after = report.before, report.after
+        sizes = [
+            size(value) if after is None else f"{size(value)} -> {size(getattr(after, name))}"
+            for name, value in asdict(before).items()
+        ]
+        cache = sum(it.size for it in report.gone if it.kind is LeftoverKind.CACHE)
+        told = [number_of(report.gone)] + ([f"{size(cache)} of build cache"] if cache else [])
+        if cache and told[0] == "nothing":
+            del told[0]
+        rows.append([report.host, ", ".join(told), *sizes])
+    lines += table(rows)
+    for report in reports:
+        if report.error is not None:
+            lines += error_text(report.error)
+    return lines
+
+
+def _would_go(report: PruneReport) -> list[str]:
+    if not report.gone:
+        return []
+    rows = [
+        [it.kind, it.name, f"used {age(it.used)} ago", size(it.size)]
+        for it in sorted(report.gone, key=lambda it: (it.kind, it.used))
+    ]
+    return [plain(report.host), *table(rows, indent="  "), ""]
 
 
 def error_text(error: ErrorInfo) -> list[str]:

@@ -34,6 +34,14 @@ def seconds(value: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def age(value: float) -> str:
+    """How long ago, in seconds, in the largest unit that fits: ``3 days``, ``5 hours``."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if value >= length:
+            return count(int(value // length), unit)
+    return count(int(max(0.0, value)), "second")
+
+
 def size(value: float) -> str:
     """A number of bytes: ``812 B``, ``4.1 MB`` (powers of 1000, as registries show them)."""
     if value < 1000:

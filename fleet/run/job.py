@@ -40,6 +40,7 @@ from fleet.models import (
     Limits,
     PublishedImage,
     Step,
+    number_of,
 )
 from fleet.plan import arch_reference, inputs_of, pinned_bases
 from fleet.recipes import pin
@@ -139,7 +140,8 @@ class Task:
                 self.machine.name,
                 f"{free / 1e6:.0f} MB free on its disk, and a build shall find"
                 f" {wanted / 1e6:.0f} MB (`limits: min_free`)",
-                hint=f"on {self.machine.name}: docker builder prune; docker image prune",
+                hint=f"fleet prune --limit {self.machine.name} --keep 1d;"
+                " then on it: docker image prune",
             )
 
     def _pull(self, base: Reference) -> None:
@@ -390,12 +392,13 @@ class Task:
 
     def _prune(self) -> None:
         """Make room on the host, of what fleet itself has left there."""
-        pruned = self.machine.engine.prune(_LEFTOVER)
-        builds, contexts = len(pruned.orders), pruned.contexts
+        engine = self.machine.engine
+        before = engine.free()
+        gone = engine.make_room(_LEFTOVER)
+        freed = max(0, engine.free() - before)
         self.shop.emit(
             Notice(
                 host=self.machine.name,
-                message=f"{self.machine.name}: removed {builds} old builds and {contexts}"
-                f" contexts, for {max(0, pruned.freed) / 1e6:.0f} MB",
+                message=f"{self.machine.name}: removed {number_of(gone)}, for {freed / 1e6:.0f} MB",
             )
         )

@@ -204,10 +204,10 @@ def test_leftovers_are_removed_and_what_is_used_is_not(
     fleet = controller(("amd64-2",), AMD64)
     fleet.fleet("build")
     host = lab.host("amd64-2")
-    assert "0 builds" in fleet.fleet("prune").stdout
+    assert not re.search(r"\d images?,", fleet.fleet("prune").stdout)
     host.run(["sh", "-c", "find ~/.cache/fleet -exec touch -d '10 days ago' {} +"], check=True)
     said = fleet.fleet("prune").stdout
-    assert re.search(r"amd64-2: [1-9]\d* builds and [1-9]\d* contexts removed", said), said
+    assert re.search(r"amd64-2 +[1-9]\d* contexts?, [1-9]\d* images?", said), said
     left = host.run(["sh", "-c", "ls ~/.cache/fleet/builds ~/.cache/fleet/contexts"], check=True)
     assert re.findall(r"[0-9a-f]{32}", left.stdout) == []
     assert host.run(["docker", "image", "ls", "-q", "fleet/busybox"], check=True).stdout == ""

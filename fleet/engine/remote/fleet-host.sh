@@ -8,10 +8,12 @@
 #
 #   contexts/HEX/HEX/      a build context, named by its digest; see `commit` for why twice
 #   contexts/HEX/used      touched at every use
+#   bases/HEX              touched when an image of that digest is about to be built on
 #   builds/NAME/           one detached build:
 #     Dockerfile order.json what was ordered; Dockerfile.dockerignore: nothing more to leave out
 #     command              the shell command that builds; run it again by hand as you like
 #     keep                 a shell command: does what a finished build made still exist?
+#     drop                 a shell command: lets go of it
 #     id                   of this very execution, new with every start
 #     pid                  PID SESSION START BOOT SINCE of the runner
 #     log, log.1           the output, and that of the execution before
@@ -161,7 +163,7 @@ describe() {
         "$id" "$was" "$status" "$iid" "$since" "$oom"
 }
 
-# Holds the lock of a build's folder, which `prune` may have taken away while it was waited for.
+# Holds the lock of a build's folder, which `remove` may have taken away while it was waited for.
 locked() {
     while :; do
         mkdir -p "$1" || exit 73
@@ -338,7 +340,7 @@ keep_log() {
 follow() {
     dir=$state/builds/$1 mine=$2 position=$3
     say
-    if { exec 3<"$dir/log"; } 2>/dev/null; then :; else
+    if { command exec 3<"$dir/log"; } 2>/dev/null; then :; else
         printf 'end none\n'
         return 0
     fi
@@ -464,48 +466,98 @@ commit() {
 
 # --- what is left over -----------------------------------------------------------------------
 
-# prune MINUTES: removes builds that ended, and contexts that were used, longer than that ago, and
-# what broken connections have left. Answers with the order of each build that is gone, behind
-# `order=`; the number of contexts behind `contexts=`; and the bytes that it made room for.
-prune() {
+# base HEX: an image of that digest is about to be built on. Docker does not tell when somebody last
+# wanted an image; this mark does, until the build's own Dockerfile says it.
+base() {
+    mkdir -p "$state/bases" && : >"$state/bases/$1" || exit 73
     say
-    cd "$state" 2>/dev/null || { printf 'contexts=0\nbytes=0\n' && return 0; }
+}
+
+# leftovers SIZES: what is here, a paragraph each, the time of this host first. A build names the
+# context, and the digests, that it needs while it runs. Sizes are in bytes, and 0 unless SIZES
+# is 1: on a small board they cost a look at every file.
+leftovers() {
+    say
+    printf 'now=%s\n' "$(date +%s)"
+    cd "$state" 2>/dev/null || { printf 'size=0\n' && return 0; }
+    sizes=$1
+    printf 'size=%s\n' "$(weight .)"
+    for dir in builds/*/; do
+        dir=${dir%/}
+        [ -e "$dir/lock" ] || continue
+        look "$dir"
+        id=
+        [ -e "$dir/id" ] && read -r id <"$dir/id"
+        printf '\nbuild=%s\nid=%s\nstate=%s\nused=%s\nsize=%s\n' \
+            "${dir##*/}" "$id" "$was" "$(stat -c %Y "$dir" 2>/dev/null)" "$(weight "$dir")"
+        if [ "$was" = running ]; then
+            printf 'bases=%s\n' "$(grep -o 'sha256:[0-9a-f]*' "$dir/Dockerfile" 2>/dev/null |
+                tr '\n' ' ')"
+        fi
+        [ ! -e "$dir/order.json" ] || { printf 'order=' && tr -d '\n' <"$dir/order.json" && echo; }
+    done
+    for mark in contexts/*/used; do
+        [ -e "$mark" ] || continue
+        dir=${mark%/used}
+        printf '\ncontext=%s\nused=%s\nsize=%s\n' \
+            "${dir##*/}" "$(stat -c %Y "$mark" 2>/dev/null)" "$(weight "$dir")"
+    done
+    for mark in bases/*; do
+        [ ! -e "$mark" ] || [ -n "$(find "$mark" -mmin +1440)" ] || printf '\nbase=%s\n' "${mark##*/}"
+    done
+}
+
+# weight FOLDER: the bytes that it takes on the disk, if anybody wants to know.
+weight() {
+    [ "$sizes" = 1 ] || { echo 0 && return 0; }
+    du -sk "$1" 2>/dev/null | {
+        read -r kilobytes rest
+        printf '%s\n' "$((${kilobytes:-0} * 1024))"
+    }
+}
+
+# remove MINUTES <what, a line each: `build NAME ID`, or `context HEX`
+# Each is looked at once more, under its lock: a build that runs or was started anew stays, and a
+# context that was used within the last MINUTES. What is gone is named behind `gone=`; the bytes
+# that it made room for behind `bytes=`. What broken connections have left goes as well.
+remove() {
+    say
+    cd "$state" 2>/dev/null || { printf 'bytes=0\n' && return 0; }
     before=$(room "$state")
     gone=$state/.gone-$$
     mkdir "$gone" 2>/dev/null # which a full disk refuses: then all is removed where it is
-    used=
-    for dir in "$state"/builds/*/; do
-        dir=${dir%/}
-        [ -e "$dir/lock" ] || continue
-        exec 9>"$dir/lock" || continue
-        flock -n 9 || continue
-        look "$dir"
-        if [ "$was" = running ]; then
-            used="$used $(sed -n 's/.*"context": "sha256:\([0-9a-f]*\)".*/\1/p' "$dir/order.json")"
-        elif [ -n "$(find "$dir" -prune -mmin "+$1")" ]; then
-            [ ! -e "$dir/order.json" ] || { printf 'order='; tr -d '\n' <"$dir/order.json"; echo; }
-            discard "$dir"
-        fi
-    done
-    count=0
-    if [ -d "$state/contexts" ]; then
-        exec 9>"$state/contexts/.lock" || exit 73
-        flock 9
-    fi
-    for mark in $(find contexts -mindepth 2 -maxdepth 2 -name used -mmin "+$1" 2>/dev/null); do
-        name=${mark%/used}
-        name=${name##*/}
-        case " $used " in *" $name "*) continue ;; esac
-        # An upload that goes on writes no mark; a day is more than any takes.
-        case $name in .incoming-*) [ -n "$(find "$mark" -mmin +1440)" ] || continue ;; esac
-        discard "$state/contexts/$name" && count=$((count + 1))
+    while read -r kind name known; do
+        case $kind in
+        build) remove_build "$state/builds/$name" "$known" ;;
+        context) remove_context "$state/contexts/$name" "$1" ;;
+        *) false ;;
+        esac && printf 'gone=%s\n' "$name"
     done
     exec 9>&-
     find contexts -maxdepth 1 -name '.incoming-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
     find builds -maxdepth 1 -name '.order-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
+    find bases -type f -mmin +1440 -exec rm -f {} + 2>/dev/null
     chmod -R u+rwX "$gone" 2>/dev/null
     rm -rf "$gone"
-    printf 'contexts=%s\nbytes=%s\n' "$count" "$(($(room "$state") - before))"
+    printf 'bytes=%s\n' "$(($(room "$state") - before))"
+}
+
+# remove_build DIR ID: with the image that it has made, while nobody can start it anew.
+remove_build() {
+    [ -e "$1/lock" ] && command exec 9>"$1/lock" && flock -n 9 || return 1
+    look "$1"
+    id=
+    [ -e "$1/id" ] && read -r id <"$1/id"
+    [ "$was" != running ] && [ "$id" = "$2" ] || return 1
+    [ ! -e "$1/drop" ] || (cd "$1" && timeout 300 sh ./drop) </dev/null >/dev/null 2>&1
+    discard "$1"
+}
+
+# remove_context DIR MINUTES
+remove_context() {
+    command exec 9>"$state/contexts/.lock" && flock 9 || return 1
+    [ -n "$(find "$1/used" -mmin "+$2" 2>/dev/null)" ] || return 1
+    discard "$1"
 }
 
 # discard FOLDER: takes it out of everybody's sight at once; what it holds is removed later.
@@ -542,7 +594,7 @@ check() {
 
 case $verb in
 start | run | watch | follow | status | cancel | list) $verb "$@" ;;
-has | receive | commit | prune | free | check) $verb "$@" ;;
+has | receive | commit | base | leftovers | remove | free | check) $verb "$@" ;;
 tail) tail_log "$@" ;;
 *) die "fleet-host.sh: no such verb: $verb" ;;
 esac

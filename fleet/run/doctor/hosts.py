@@ -27,7 +27,7 @@ from fleet.errors import (
 from fleet.hosts import probe
 from fleet.hosts.protocol import Host
 from fleet.hosts.vitals import Vitals, large_ones_vanish, vitals
-from fleet.models import Connection, HostFacts, HostReport
+from fleet.models import Connection, HostFacts, HostReport, number_of
 from fleet.platforms import Platform
 from fleet.references import Reference
 from fleet.registry import CredentialStore
@@ -173,7 +173,7 @@ def machine(host: Host, seen: Vitals) -> Iterator[Finding]:
                 "disk",
                 room.free >= _DISK_LOW,
                 f"{room.free / 1e9:.1f} GB free in {room.folder}",
-                f"fleet prune --limit {name}; then on it: docker builder prune; docker image prune",
+                f"fleet prune --limit {name} --keep 1d; then on it: docker image prune",
             )
         few = room.inodes > 0 and room.inodes_free < _INODES_LOW
         if room is seen.rooms[0] or few:
@@ -184,7 +184,7 @@ def machine(host: Host, seen: Vitals) -> Iterator[Finding]:
                 f"{room.inodes_free} free in {room.folder}"
                 if room.inodes
                 else f"the file system of {room.folder} has no fixed number",
-                f"fleet prune --limit {name}; then on it: docker builder prune",
+                f"fleet prune --limit {name} --keep 1d",
             )
     slots = host.spec.slots
     yield found(
@@ -271,17 +271,13 @@ def leftovers(name: str, engine: Engine) -> Finding:
     ]
 
     def remove() -> str:
-        pruned = engine.prune(_OLD)
-        return (
-            f"{len(pruned.orders)} builds and {pruned.contexts} contexts removed,"
-            f" {max(0, pruned.freed) / 1e6:.0f} MB"
-        )
+        return f"{number_of(engine.make_room(_OLD))} removed"
 
     return found(
         name,
         "leftover builds",
         not old,
         "; ".join(filter(None, told)) or "none",
-        f"fleet prune --limit {name} --older 14d",
+        f"fleet prune --limit {name} --keep 14d",
         remove,
     )

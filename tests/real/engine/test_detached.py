@@ -423,26 +423,49 @@ def test_builds_of_strangers_share_the_slots_of_a_host(limited: Limited) -> None
     assert limited.builds.follow("one", first, lines.append) is State.LOST
 
 
-def test_what_is_left_over_is_removed_once_it_is_old_and_nothing_else(limited: Limited) -> None:
+def test_what_is_left_over_is_removed_and_what_is_in_use_is_not(limited: Limited) -> None:
     state = limited.folder
-    running = {"order.json": '{"context": "sha256:aa"}\n', "keep": "true", "command": "sleep 600"}
+    running = {
+        "order.json": '{"context": "sha256:aa"}\n',
+        "Dockerfile": "FROM base@sha256:ee\n",
+        "keep": "true",
+        "command": "sleep 600",
+    }
+    ended = {"order.json": '{"old": 1}\n', "keep": "true", "command": "true"}
     limited.builds.start("one", running)
-    limited.builds.start("two", {"order.json": '{"old": 1}\n', "keep": "true", "command": "true"})
+    limited.builds.start("two", {**ended, "drop": f"touch {state}/dropped"})
     until(lambda: limited.builds.status("two").state is State.FINISHED)
     for name in ("aa", "bb", "cc", ".incoming-old"):
         (state / "contexts" / name / name).mkdir(parents=True)
         (state / "contexts" / name / "used").touch()
     old = 1_000_000_000
-    for path in ("aa/used", "bb/used", ".incoming-old/used", ".incoming-old"):
-        os.utime(state / "contexts" / path, (old, old))
-    assert limited.builds.prune(3600).orders == ()
-    os.utime(state / "builds" / "two", (old, old))
-    (state / "contexts" / "dd" / "dd").mkdir(parents=True)
-    (state / "contexts" / "dd" / "used").touch()
-    os.utime(state / "contexts" / "dd" / "used", (old, old))
-    pruned = limited.builds.prune(3600)
-    assert pruned.orders == ('{"old": 1}',)
-    assert pruned.contexts == 1
+    for path in ("contexts/aa/used", "contexts/bb/used", "contexts/.incoming-old", "builds/two"):
+        os.utime(state / path, (old, old))
+    limited.builds.about_to_use("sha256:dd")
+    left = limited.builds.left(sizes=True)
+    assert {b.name: (b.running, b.bases) for b in left.builds} == {
+        "one": (True, ("sha256:ee",)),
+        "two": (False, ()),
+    }
+    assert {c.name: c.used > 1e8 for c in left.contexts} == {"aa": True, "bb": True, "cc": False}
+    assert left.bases == ("sha256:dd",)
+    assert left.size >= max(b.size for b in left.builds) > 0
+    # Asked for everything, it looks once more at what is in use.
+    gone = limited.builds.remove(left.builds, left.contexts, unused=3600)
+    assert gone == {"two", "aa", "bb"}
+    assert (state / "dropped").exists()
     assert sorted(path.name for path in (state / "builds").iterdir()) == ["one"]
-    assert sorted(path.name for path in (state / "contexts").glob("*")) == [".lock", "aa", "cc"]
+    assert sorted(path.name for path in (state / "contexts").glob("*")) == [".lock", "cc"]
+    assert limited.builds.remove(left.builds, left.contexts, unused=3600) == set()
     assert limited.builds.free(str(state / "not" / "there")) > 0
+
+
+def test_a_build_that_was_started_anew_since_it_was_looked_at_stays(limited: Limited) -> None:
+    files = {"order.json": "{}\n", "keep": "true", "command": "true"}
+    limited.builds.start("one", files)
+    until(lambda: limited.builds.status("one").state is State.FINISHED)
+    seen = limited.builds.left(sizes=False).builds
+    limited.builds.start("one", files, attach=False)
+    until(lambda: limited.builds.status("one").state is State.FINISHED)
+    assert limited.builds.remove(seen, (), unused=0) == set()
+    assert limited.builds.remove(limited.builds.left(sizes=False).builds, (), unused=0) == {"one"}

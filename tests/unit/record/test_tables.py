@@ -6,13 +6,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from fleet.errors import InventoryError, Problem, RegistryUnreachable
-from fleet.models import Check, ErrorInfo, Plan, Transfer, Trial, Verdict
+from fleet.models import (
+    Check,
+    ErrorInfo,
+    Leftover,
+    LeftoverKind,
+    Plan,
+    PruneReport,
+    Transfer,
+    Trial,
+    Usage,
+    Verdict,
+)
 from fleet.record.tables import (
     checks_text,
     error_text,
     hosts_text,
     index_text,
     plan_text,
+    prune_text,
     table,
     transfers_text,
     verdict_text,
@@ -173,3 +185,32 @@ def test_an_error_of_many_lines_keeps_them() -> None:
         "i.yml:2:1: no",
         "  read the docs",
     ]
+
+
+GONE = (
+    Leftover(kind=LeftoverKind.IMAGE, name="fleet/hello:arm64v8-1a", used=9 * 86400, size=12_000),
+    Leftover(kind=LeftoverKind.CONTEXT, name="1a2b", used=7200, size=3_000),
+    Leftover(kind=LeftoverKind.CACHE, name="5 of 9 records", used=90_000, size=4_000_000),
+)
+FULL = Usage(cache=5_000_000, images=20_000, folder=9_000, free=1_000_000_000)
+
+
+def test_pruning_tells_sizes_before_and_after_and_who_was_away() -> None:
+    after = Usage(cache=1_000_000, images=8_000, folder=6_000, free=1_004_000_000)
+    away = ErrorInfo(kind="HostUnreachable", message="pi-2: no route to host")
+    done = PruneReport(host="pi-1", gone=GONE, before=FULL, after=after)
+    lines = prune_text([done, PruneReport(host="pi-2", error=away)], dry_run=False)
+    assert [line.split("  ")[0] for line in lines[:3]] == ["host", "pi-1", "pi-2"]
+    assert (
+        "1 context, 1 image, 4.0 MB of build cache  5.0 MB -> 1.0 MB  20.0 kB -> 8.0 kB" in lines[1]
+    )
+    assert lines[-1] == "pi-2: no route to host"
+
+
+def test_a_dry_run_tells_each_thing_that_would_go() -> None:
+    lines = prune_text([PruneReport(host="pi-1", gone=GONE, before=FULL)], dry_run=True)
+    assert lines[0] == "pi-1"
+    assert [line.split("  ")[1] for line in lines[1:4]] == ["build cache", "context", "image"]
+    assert "used 9 days ago" in lines[3]
+    assert "->" not in "".join(lines)
+    assert "nothing" in prune_text([PruneReport(host="pi-1", before=FULL)], dry_run=True)[-1]

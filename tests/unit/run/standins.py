@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from fleet.engine import BuildOrder, BuiltImage, Pruned
+from fleet.engine import BuildOrder, BuiltImage
 from fleet.errors import ConnectionLost, NotInRegistry
 from fleet.events import BuildOrdered, Event, to_json
 from fleet.models import (
@@ -24,6 +24,8 @@ from fleet.models import (
     HostReport,
     IndexOutcome,
     JobId,
+    Leftover,
+    LeftoverKind,
     Limits,
     Outcome,
     Plan,
@@ -156,9 +158,11 @@ class StandInEngine:
     def tidy(self) -> None:
         self._happens("tidy")
 
-    def prune(self, age: float) -> Pruned:
-        self._happens("prune")
-        return Pruned(orders=("{}",), contexts=2, freed=3_000_000)
+    def make_room(self, age: float) -> tuple[Leftover, ...]:
+        self._happens("make room")
+        self.stage.free += 3_000_000
+        kinds = (LeftoverKind.IMAGE, LeftoverKind.CONTEXT, LeftoverKind.CONTEXT)
+        return tuple(Leftover(kind=kind, name="x", used=age) for kind in kinds)
 
     def answer(self) -> None:
         self._happens("answer")

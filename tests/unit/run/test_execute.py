@@ -497,7 +497,7 @@ def test_a_full_disk_is_pruned_and_the_step_done_again(stage: Stage) -> None:
     outcomes, _ = stage.run()
     assert all(o.good and o.attempts == 1 for o in outcomes)
     (notice,) = stage.told(Notice)
-    assert notice.message == "pi-1: removed 1 old builds and 2 contexts, for 3 MB"
+    assert notice.message == "pi-1: removed 2 contexts, 1 image, for 3 MB"
 
 
 def test_a_disk_that_stays_full_sends_the_job_elsewhere(wide: Stage) -> None:
@@ -511,7 +511,7 @@ def test_a_build_is_not_begun_where_too_little_room_is_left(stage: Stage) -> Non
     stage.free = 5_000_000
     outcomes, _ = stage.run()
     assert stage.orders == {}
-    assert "5 MB free on its disk, and a build shall find 1000 MB" in outcomes[0].reason
+    assert "8 MB free on its disk, and a build shall find 1000 MB" in outcomes[0].reason
 
 
 def test_a_mirrors_trouble_is_tried_again_and_an_images_own_count_bounds_it(stage: Stage) -> None:
