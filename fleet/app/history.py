@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 from fleet.durations import parse_duration
@@ -28,9 +29,20 @@ def live_runs() -> list[str]:
     return holders(state_home() / "locks")
 
 
-def runs(*, limit: int, failed: bool = False, image: str | None = None) -> list[RunRow]:
-    """The latest runs. Raises UsageError where the history cannot be read."""
-    return _asked(lambda: History().runs(limit=limit, failed=failed, image=image or ""))
+def runs(
+    *,
+    limit: int,
+    failed: bool = False,
+    image: str | None = None,
+    inventory: Path | None = None,
+) -> list[RunRow]:
+    """The latest runs, of all or of one image or inventory.
+
+    Raises UsageError where the history cannot be read.
+    """
+    return _asked(
+        lambda: History().runs(limit=limit, failed=failed, image=image or "", inventory=inventory)
+    )
 
 
 def rebuild() -> int:
@@ -72,10 +84,22 @@ def expected() -> dict[JobId, float]:
         return {}
 
 
-def trends(since: str) -> tuple[list[Trend], list[HostTrend]]:
-    """How builds and hosts have done, in the time that ``since`` names. Raises UsageError."""
-    begin = time.time() - parse_duration(since)
-    return _asked(lambda: (History().trends(since=begin), History().hosts(since=begin)))
+def trends(
+    since: str, *, image: str | None = None, host: str | None = None
+) -> tuple[list[Trend], list[HostTrend]]:
+    """How builds and hosts have done, in the time that ``since`` names: all, or those of one image
+    or host. Raises UsageError.
+    """
+    begin, of, on = time.time() - parse_duration(since), image or "", host or ""
+
+    def asked() -> tuple[list[Trend], list[HostTrend]]:
+        history = History()
+        return (
+            history.trends(since=begin, image=of, host=on),
+            history.hosts(since=begin, image=of, host=on),
+        )
+
+    return _asked(asked)
 
 
 def _asked(question: Callable[[], T]) -> T:

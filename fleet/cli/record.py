@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fleet.cli.completion import complete_image, complete_run
+from fleet.cli.completion import complete_host, complete_image, complete_run
 from fleet.cli.options import JsonOption
 from fleet.cli.root import app, print_value
 
@@ -37,6 +38,10 @@ def runs(
             help="Only those with this image.", metavar="IMAGE", autocompletion=complete_image
         ),
     ] = None,
+    inventory: Annotated[
+        Path | None,
+        typer.Option("--inventory", "-i", help="Only those of this inventory.", metavar="FILE"),
+    ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="First make the history anew from the event files.")
     ] = False,
@@ -45,12 +50,14 @@ def runs(
     """List the runs on record: when, how long, how they ended, and why.
 
     fleet runs --failed --last 5 -- the last five that did not end well
+
+    fleet runs --image hello --inventory inventory.yml -- those of one inventory that had an image
     """
     from fleet import app as fleet
 
     if rebuild:
         print(f"{fleet.rebuild()} runs read from their events", file=sys.stderr)
-    rows = fleet.runs(limit=last, failed=failed, image=image)
+    rows = fleet.runs(limit=last, failed=failed, image=image, inventory=inventory)
     print_value(rows, fleet.runs_text(rows, fleet.live_runs()), as_json=as_json)
 
 
@@ -126,13 +133,31 @@ def top(
 @app.command()
 def trends(
     since: Annotated[str, typer.Option(help="How far to look back.", metavar="TIME")] = "90d",
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="Only this image, and hosts in runs where they built it.",
+            metavar="IMAGE",
+            autocompletion=complete_image,
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Only this host, and what was built there.",
+            metavar="HOST",
+            autocompletion=complete_host,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show how long each image takes on each platform over time, and how often hosts fail.
 
     fleet trends --since 30d -- of the last month
+
+    fleet trends --image hello --host pi-1 -- of one image on one host
     """
     from fleet import app as fleet
 
-    found = fleet.trends(since)
+    found = fleet.trends(since, image=image, host=host)
     print_value(found, fleet.trends_text(*found), as_json=as_json)

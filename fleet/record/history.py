@@ -42,6 +42,7 @@ CREATE INDEX jobs_by_image ON jobs (image, platform, ended);
 _PATIENCE = 10.0  # seconds of waiting for another process
 _LATELY = 5  # builds whose median says how long the next one takes
 _BUILT = str(Status.BUILT)
+_CHOSEN = "ended >= :since AND :image IN ('', image) AND :host IN ('', host)"  # of jobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,16 +120,29 @@ class History:
                 _make_tables(db)
                 return self._fill(db)
 
-    def runs(self, *, limit: int = -1, failed: bool = False, image: str = "") -> list[RunRow]:
-        """The latest runs, the newest first."""
+    def runs(
+        self,
+        *,
+        limit: int = -1,
+        failed: bool = False,
+        image: str = "",
+        inventory: Path | None = None,
+    ) -> list[RunRow]:
+        """The latest runs, the newest first: all, or those that failed, had an image, or were of
+        an inventory, by whichever way to it.
+        """
         where = ["1"]
         if failed:
             where.append("coalesce(exit_code, 1) <> 0")
         if image:
             where.append("run IN (SELECT run FROM jobs WHERE image = :image)")
+        if inventory:
+            where.append("resolved(inventory) = resolved(:inventory)")
         query = f"SELECT * FROM runs WHERE {' AND '.join(where)} ORDER BY run DESC LIMIT :limit"
         with self._open() as db:
-            rows = db.execute(query, {"image": image, "limit": limit}).fetchall()
+            db.create_function("resolved", 1, lambda path: str(Path(path).resolve()))
+            asked = {"image": image, "inventory": str(inventory), "limit": limit}
+            rows = db.execute(query, asked).fetchall()
         return [RunRow(**dict(row)) for row in rows]
 
     def durations(self) -> dict[JobId, float]:
@@ -138,31 +152,39 @@ class History:
             found.setdefault(job, []).append(seconds)
         return {job: median(all_[-_LATELY:]) for job, all_ in found.items()}
 
-    def trends(self, *, since: float = 0.0) -> list[Trend]:
-        """Every image and platform that was built or failed since then."""
+    def trends(self, *, since: float = 0.0, image: str = "", host: str = "") -> list[Trend]:
+        """Every image and platform that was built or failed since then; of all, or of one image,
+        and on all hosts or on one.
+        """
         found: dict[JobId, list[float]] = {}
-        for job, seconds in self._builds(since=since):
+        for job, seconds in self._builds(since=since, image=image, host=host):
             found.setdefault(job, []).append(seconds)
         query = (
             "SELECT image, platform, count(*) AS number FROM jobs"
-            " WHERE status = 'failed' AND ended >= ? GROUP BY image, platform"
+            f" WHERE status = 'failed' AND {_CHOSEN} GROUP BY image, platform"
         )
         with self._open() as db:
-            failed = {_job(row): row["number"] for row in db.execute(query, (since,))}
+            asked = {"since": since, "image": image, "host": host}
+            failed = {_job(row): row["number"] for row in db.execute(query, asked)}
         return [
             Trend(job=job, seconds=tuple(found.get(job, ())), failed=failed.get(job, 0))
             for job in sorted({*found, *failed})
         ]
 
-    def hosts(self, *, since: float = 0.0) -> list[HostTrend]:
-        """Every host that has taken jobs since then, or did not answer."""
+    def hosts(self, *, since: float = 0.0, image: str = "", host: str = "") -> list[HostTrend]:
+        """Every host that has taken jobs since then, or did not answer; all or one of them, in all
+        runs or in those where a job of an image ended there.
+        """
         query = (
             "SELECT host, count(*) AS runs, sum(attempts) AS attempts, sum(retries) AS retries,"
             " sum(away) AS away, sum(lost) AS lost FROM hosts JOIN runs USING (run)"
-            " WHERE started >= ? GROUP BY host ORDER BY host"
+            " WHERE started >= :since AND :host IN ('', host) AND (:image = '' OR EXISTS"
+            " (SELECT 1 FROM jobs WHERE jobs.run = hosts.run AND jobs.host = hosts.host"
+            " AND jobs.image = :image)) GROUP BY host ORDER BY host"
         )
         with self._open() as db:
-            return [HostTrend(**dict(row)) for row in db.execute(query, (since,))]
+            asked = {"since": since, "image": image, "host": host}
+            return [HostTrend(**dict(row)) for row in db.execute(query, asked)]
 
     def ended_before(self, run: str, inventory: str) -> int | None:
         """The exit code of the run of an inventory before that one; None where there was none."""
@@ -201,13 +223,16 @@ class History:
             for name in ("jobs", "hosts", "runs"):
                 db.execute(f"DELETE FROM {name} WHERE run IN {old}", (keep,))
 
-    def _builds(self, *, since: float) -> Iterator[tuple[JobId, float]]:
+    def _builds(
+        self, *, since: float, image: str = "", host: str = ""
+    ) -> Iterator[tuple[JobId, float]]:
         query = (
             "SELECT image, platform, build FROM jobs"
-            " WHERE status = ? AND build IS NOT NULL AND ended >= ? ORDER BY ended"
+            f" WHERE status = '{_BUILT}' AND build IS NOT NULL AND {_CHOSEN} ORDER BY ended"
         )
         with self._open() as db:
-            rows = db.execute(query, (_BUILT, since)).fetchall()
+            asked = {"since": since, "image": image, "host": host}
+            rows = db.execute(query, asked).fetchall()
         for row in rows:
             yield _job(row), row["build"]
 

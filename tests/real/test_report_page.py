@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from fleet.app import Form, report
 from fleet.record import RunFolder
 from tests.needs import need
 from tests.unit.record.test_report import run
+from tests.unit.record.test_report_colours import LEGIBLE, contrast
 
 __all__ = ["run"]  # a fixture: a run on two hosts, one of whose jobs has failed
 
@@ -92,6 +94,50 @@ def test_it_follows_the_colours_of_the_system(scheme: str, browser: Browser, add
     shades = [int(part) for part in paper[paper.index("(") + 1 : -1].split(",")[:3]]
     context.close()
     assert (sum(shades) > 600) == (scheme == "light")
+
+
+# Of every text that is shown: its colour, and that of the nearest ground which is not see-through.
+SHOWN = """() => {
+  const opaque = colour => !/^rgba\\(.*, 0\\)$|^transparent$/.test(colour);
+  const ground = element => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if (opaque(colour)) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  document.querySelectorAll("details").forEach(details => { details.open = true; });
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (texts.nextNode()) {
+    const text = texts.currentNode.textContent.trim(), element = texts.currentNode.parentElement;
+    if (!text || !element.checkVisibility()) continue;
+    if (/^(STYLE|SCRIPT|title)$/.test(element.tagName)) continue;
+    const style = getComputedStyle(element), svg = element instanceof SVGElement;
+    found.push([text, svg ? style.fill : style.color, ground(element)]);
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_on_its_ground(scheme: str, browser: Browser, address: str) -> None:
+    context = browser.new_context(color_scheme="light" if scheme == "light" else "dark")
+    page = context.new_page()
+    page.goto(address)
+    shown = page.evaluate(SHOWN)
+    context.close()
+    assert len(shown) > 50
+    ratios = [(contrast(hex_of(colour), hex_of(ground)), text) for text, colour, ground in shown]
+    assert [(ratio, text) for ratio, text in ratios if ratio < LEGIBLE] == []
+
+
+def hex_of(colour: str) -> str:
+    """``#rrggbb`` of what a browser says of an opaque colour."""
+    match = re.fullmatch(r"rgb\((\d+), (\d+), (\d+)\)", colour)
+    assert match is not None, colour
+    red, green, blue = map(int, match.groups())
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def test_a_phone_scrolls_it_downwards_only(browser: Browser, address: str) -> None:

@@ -91,6 +91,24 @@ def test_hosts_have_their_attempts_counted(state: Path) -> None:
     assert (host.host, host.runs, host.attempts, host.lost) == ("thunderx-1", 2, 2, 0)
 
 
+def test_runs_and_trends_are_told_of_one_inventory_image_or_host(state: Path) -> None:
+    other = job("other", ARM64)
+    recorded(*run("r1"))
+    begun, *rest = run("r2", id=other)
+    recorded(replace(begun, inventory=Path("/srv/other.yml")), *rest)  # type: ignore[type-var]
+    history = History()
+    (mine,) = [Path(row.inventory) for row in history.runs() if row.run == "r1"]
+    assert [row.run for row in history.runs(inventory=mine)] == ["r1"]
+    assert [row.run for row in history.runs(inventory=Path("/srv/x/../other.yml"))] == ["r2"]
+    assert history.runs(inventory=mine, image="other") == []
+    assert [trend.job for trend in history.trends(image="other")] == [other]
+    assert [trend.job for trend in history.trends(host="thunderx-1")] == [HELLO, other]
+    assert history.trends(host="elsewhere") == []
+    (host,) = history.hosts(image="other")
+    assert (host.host, host.runs) == ("thunderx-1", 1)
+    assert history.hosts(image="nothing") == history.hosts(host="elsewhere") == []
+
+
 def test_a_history_that_is_lost_is_rebuilt_from_the_events(state: Path) -> None:
     recorded(*run("r1"))
     before = History().runs(), History().trends(), History().hosts()
