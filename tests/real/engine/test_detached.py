@@ -469,3 +469,7 @@ def test_a_build_that_was_started_anew_since_it_was_looked_at_stays(limited: Lim
     until(lambda: limited.builds.status("one").state is State.FINISHED)
     assert limited.builds.remove(seen, (), unused=0) == set()
     assert limited.builds.remove(limited.builds.left(sizes=False).builds, (), unused=0) == {"one"}
+
+
+def test_a_build_that_is_not_there_is_said_to_be_none(limited: Limited) -> None:
+    assert limited.builds.follow("nothing", LogCursor(), print) is State.NONE
