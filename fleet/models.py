@@ -844,7 +844,7 @@ class Usage:
 class PruneReport:
     """What was removed on a host, or would be where there is no ``after``.
 
-    A host that did not answer has an error, and perhaps what went before it.
+    A host that did not answer, or stopped in the middle, has nothing but an error.
     """
 
     host: str

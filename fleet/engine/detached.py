@@ -82,7 +82,7 @@ class LeftBuild:
     used: float
     size: int
     order: str  # its ``order.json``
-    bases: tuple[str, ...]  # the digests that its Dockerfile names, while it runs
+    bases: tuple[str, ...]  # digests and names of fleet's in its Dockerfile, while it runs
 
 
 @dataclass(frozen=True, kw_only=True)

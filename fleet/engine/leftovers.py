@@ -168,9 +168,8 @@ def _of_build(build: LeftBuild, image: HeldImage, wanted: set[str], tag: str) ->
 
 def _needed(image: HeldImage, wanted: set[str]) -> bool:
     """Whether an image is somebody's, or is built on, or run."""
-    return (
-        image.busy or not image.fleets or any(d.partition("@")[2] in wanted for d in image.digests)
-    )
+    names = {*image.tags, *(name.partition("@")[2] for name in image.digests)}
+    return image.busy or not image.fleets or not wanted.isdisjoint(names)
 
 
 def chosen(found: Iterable[Item], keep: Keep) -> tuple[Item, ...]:

@@ -222,6 +222,7 @@ start() {
         look "$dir"
     fi
     rm -rf "$order"
+    touch "$dir" # somebody wants what an old build made: it is used, and not left over
     say
     describe "$dir"
     printf 'fresh=%s\n' "$fresh"
@@ -474,7 +475,7 @@ base() {
 }
 
 # leftovers SIZES: what is here, a paragraph each, the time of this host first. A build names the
-# context, and the digests, that it needs while it runs. Sizes are in bytes, and 0 unless SIZES
+# context, and the digests and images of fleet's, that it needs while it runs. Sizes are in bytes, and 0 unless SIZES
 # is 1: on a small board they cost a look at every file.
 leftovers() {
     say
@@ -491,8 +492,8 @@ leftovers() {
         printf '\nbuild=%s\nid=%s\nstate=%s\nused=%s\nsize=%s\n' \
             "${dir##*/}" "$id" "$was" "$(stat -c %Y "$dir" 2>/dev/null)" "$(weight "$dir")"
         if [ "$was" = running ]; then
-            printf 'bases=%s\n' "$(grep -o 'sha256:[0-9a-f]*' "$dir/Dockerfile" 2>/dev/null |
-                tr '\n' ' ')"
+            printf 'bases=%s\n' "$(grep -oE 'sha256:[0-9a-f]+|fleet/[^[:space:]@]+' \
+                "$dir/Dockerfile" 2>/dev/null | tr '\n' ' ')"
         fi
         [ ! -e "$dir/order.json" ] || { printf 'order=' && tr -d '\n' <"$dir/order.json" && echo; }
     done

@@ -427,7 +427,7 @@ def test_what_is_left_over_is_removed_and_what_is_in_use_is_not(limited: Limited
     state = limited.folder
     running = {
         "order.json": '{"context": "sha256:aa"}\n',
-        "Dockerfile": "FROM base@sha256:ee\n",
+        "Dockerfile": "FROM base@sha256:ee\nCOPY --from=fleet/x:amd64-1 / /\n",
         "keep": "true",
         "command": "sleep 600",
     }
@@ -444,7 +444,7 @@ def test_what_is_left_over_is_removed_and_what_is_in_use_is_not(limited: Limited
     limited.builds.about_to_use("sha256:dd")
     left = limited.builds.left(sizes=True)
     assert {b.name: (b.running, b.bases) for b in left.builds} == {
-        "one": (True, ("sha256:ee",)),
+        "one": (True, ("sha256:ee", "fleet/x:amd64-1")),
         "two": (False, ()),
     }
     assert {c.name: c.used > 1e8 for c in left.contexts} == {"aa": True, "bb": True, "cc": False}
@@ -469,6 +469,16 @@ def test_a_build_that_was_started_anew_since_it_was_looked_at_stays(limited: Lim
     until(lambda: limited.builds.status("one").state is State.FINISHED)
     assert limited.builds.remove(seen, (), unused=0) == set()
     assert limited.builds.remove(limited.builds.left(sizes=False).builds, (), unused=0) == {"one"}
+
+
+def test_an_old_build_that_is_collected_is_in_use(limited: Limited) -> None:
+    files = {"order.json": "{}\n", "keep": "true", "command": "true"}
+    limited.builds.start("one", files)
+    until(lambda: limited.builds.status("one").state is State.FINISHED)
+    os.utime(limited.folder / "builds" / "one", (1_000_000_000, 1_000_000_000))
+    assert not limited.builds.start("one", files).fresh
+    (build,) = limited.builds.left(sizes=False).builds
+    assert build.used < 3600
 
 
 def test_a_build_that_is_not_there_is_said_to_be_none(limited: Limited) -> None:

@@ -120,6 +120,9 @@ def test_what_a_running_build_stands_on_stays() -> None:
         LeftContext(name="bb" * 32, used=99 * DAY, size=0),
     )
     assert gone(Keep(age=0), left(runs, contexts=contexts), parent) == ["bbbbbbbbbbbb"]
+    unpushed = image_of("cc", days=99)
+    named = replace(runs, bases=unpushed.tags)
+    assert gone(Keep(age=0), left(named), unpushed) == []
     marked = replace(left(), bases=(PARENT,))
     assert gone(Keep(age=0), marked, parent) == []
 
