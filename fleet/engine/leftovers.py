@@ -157,7 +157,7 @@ def _of_build(build: LeftBuild, image: HeldImage, wanted: set[str], tag: str) ->
             kind=LeftoverKind.IMAGE,
             name=tag,
             group=image.group,
-            used=min(build.used, image.used),
+            used=build.used,  # its folder is touched whenever somebody wants the image
             size=build.size + image.size,
             busy=build.running or _needed(image, wanted),
         ),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.app.prune import parse_keep
-from fleet.errors import UsageError
-from fleet.models import Keep
+from fleet.app.prune import parse_keep, pruned
+from fleet.errors import ExitCode, HostUnreachable, UsageError
+from fleet.models import ErrorInfo, Keep, PruneReport
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,9 @@ def test_anything_else_is_said_with_what_to_write(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_keep(text)
     assert "10GB" in (raised.value.hint or "")
+
+
+def test_a_host_that_was_away_is_an_exit_code_of_its_own() -> None:
+    away = ErrorInfo.of(HostUnreachable("pi-2", "no route to host"))
+    assert pruned([PruneReport(host="pi-1")]) == ExitCode.OK
+    assert pruned([PruneReport(host="pi-1"), PruneReport(host="pi-2", error=away)]) == 3

@@ -71,6 +71,13 @@ def test_a_tag_on_the_command_line_is_checked_as_well(tmp_path: Path) -> None:
     assert "no spaces" in done.stderr
 
 
+def test_what_pruning_is_to_keep_is_checked_before_any_host_is_asked(tmp_path: Path) -> None:
+    done = fleet("prune", "--keep", "week", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'week'" in done.stderr
+    assert "10GB" in done.stderr
+
+
 def test_an_unknown_image_is_named_with_the_nearest_one(tmp_path: Path) -> None:
     write(tmp_path, GOOD, {"orthanc": "FROM scratch\n"})
     done = fleet("plan", "orthnac", cwd=tmp_path)
