@@ -219,7 +219,7 @@ class DetachedBuilds:
     def remove(
         self, builds: Iterable[LeftBuild], contexts: Iterable[LeftContext], *, unused: float
     ) -> frozenset[str]:
-        """Remove builds that do not run, and contexts unused for so many seconds; what is gone.
+        """Remove builds that do not run, and contexts, unused for so many seconds; what is gone.
 
         What has come into use since it was looked at stays.
         """

@@ -199,7 +199,8 @@ start() {
     elif [ "$mode" = attach ]; then
         case $was:$status in
         running:*) fresh=0 ;;
-        finished:0) (cd "$dir" && timeout 60 sh ./keep) >/dev/null 2>&1 && fresh=0 ;;
+        # busybox's timeout leaves a process behind for a second, which must not have the lock.
+        finished:0) (cd "$dir" && timeout 60 sh ./keep) >/dev/null 2>&1 9>&- && fresh=0 ;;
         esac
     fi
     if [ $fresh = 1 ]; then
@@ -474,9 +475,9 @@ base() {
     say
 }
 
-# leftovers SIZES: what is here, a paragraph each, the time of this host first. A build names the
-# context, and the digests and images of fleet's, that it needs while it runs. Sizes are in bytes, and 0 unless SIZES
-# is 1: on a small board they cost a look at every file.
+# leftovers SIZES: what is here, a paragraph each, the time of this host first. A build that runs
+# names the digests, and images of fleet's, that it needs. Sizes are in bytes, and 0 unless SIZES is
+# 1: on a small board they cost a look at every file.
 leftovers() {
     say
     printf 'now=%s\n' "$(date +%s)"
@@ -518,18 +519,17 @@ weight() {
 }
 
 # remove MINUTES <what, a line each: `build NAME ID`, or `context HEX`
-# Each is looked at once more, under its lock: a build that runs or was started anew stays, and a
-# context that was used within the last MINUTES. What is gone is named behind `gone=`; the bytes
-# that it made room for behind `bytes=`. What broken connections have left goes as well.
+# Each is looked at once more, under its lock: a build that runs or was started anew stays, and
+# whatever was used within the last MINUTES. What is gone is named behind `gone=`. What broken
+# connections have left goes as well.
 remove() {
     say
-    cd "$state" 2>/dev/null || { printf 'bytes=0\n' && return 0; }
-    before=$(room "$state")
+    cd "$state" 2>/dev/null || return 0
     gone=$state/.gone-$$
     mkdir "$gone" 2>/dev/null # which a full disk refuses: then all is removed where it is
     while read -r kind name known; do
         case $kind in
-        build) remove_build "$state/builds/$name" "$known" ;;
+        build) remove_build "$state/builds/$name" "$1" "$known" ;;
         context) remove_context "$state/contexts/$name" "$1" ;;
         *) false ;;
         esac && printf 'gone=%s\n' "$name"
@@ -540,17 +540,17 @@ remove() {
     find bases -type f -mmin +1440 -exec rm -f {} + 2>/dev/null
     chmod -R u+rwX "$gone" 2>/dev/null
     rm -rf "$gone"
-    printf 'bytes=%s\n' "$(($(room "$state") - before))"
 }
 
-# remove_build DIR ID: with the image that it has made, while nobody can start it anew.
+# remove_build DIR MINUTES ID: with the image that it has made, while nobody can start it anew.
 remove_build() {
     [ -e "$1/lock" ] && command exec 9>"$1/lock" && flock -n 9 || return 1
     look "$1"
     id=
     [ -e "$1/id" ] && read -r id <"$1/id"
-    [ "$was" != running ] && [ "$id" = "$2" ] || return 1
-    [ ! -e "$1/drop" ] || (cd "$1" && timeout 300 sh ./drop) </dev/null >/dev/null 2>&1
+    [ "$was" != running ] && [ "$id" = "$3" ] || return 1
+    [ -n "$(find "$1" -prune -mmin "+$2")" ] || return 1
+    [ ! -e "$1/drop" ] || (cd "$1" && timeout 300 sh ./drop) </dev/null >/dev/null 2>&1 9>&-
     discard "$1"
 }
 

@@ -467,8 +467,13 @@ def test_a_build_that_was_started_anew_since_it_was_looked_at_stays(limited: Lim
     seen = limited.builds.left(sizes=False).builds
     limited.builds.start("one", files, attach=False)
     until(lambda: limited.builds.status("one").state is State.FINISHED)
-    assert limited.builds.remove(seen, (), unused=0) == set()
-    assert limited.builds.remove(limited.builds.left(sizes=False).builds, (), unused=0) == {"one"}
+    os.utime(limited.folder / "builds" / "one", (1_000_000_000, 1_000_000_000))
+    assert limited.builds.remove(seen, (), unused=3600) == set()
+    anew = limited.builds.left(sizes=False).builds
+    assert limited.builds.start("one", files).fresh is False  # somebody collects it
+    assert limited.builds.remove(anew, (), unused=3600) == set()
+    os.utime(limited.folder / "builds" / "one", (1_000_000_000, 1_000_000_000))
+    assert limited.builds.remove(anew, (), unused=3600) == {"one"}
 
 
 def test_an_old_build_that_is_collected_is_in_use(limited: Limited) -> None:
