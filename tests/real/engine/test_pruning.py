@@ -90,6 +90,7 @@ def test_old_images_contexts_and_cache_go_and_the_report_says_how_much(
     assert done.after is not None
     assert done.after.images < done.before.images
     assert done.after.folder < done.before.folder
+    assert engine.prune(Keep(size=10**12)).gone == ()
     emptied = engine.prune(ALL)
     assert emptied.after is not None
     assert emptied.after.cache == 0
