@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bench import noop, startup
+from bench import noop, planning, simulation, startup
 from bench.measure import Measure
 
-_MODULES = (startup, noop)
+_MODULES = (startup, planning, simulation, noop)
 
 
 def measures() -> tuple[Measure, ...]:

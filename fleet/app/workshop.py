@@ -11,7 +11,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from fleet import inventory, plan, recipes
-from fleet.app.history import expected
+from fleet.app.history import experience
 from fleet.app.request import Request
 from fleet.engine import Engine
 from fleet.errors import FleetError, NoHostLeft, UsageError
@@ -244,7 +244,7 @@ class Workshop:
             shop=self._shop(),
             machines=self.machines(reports),
             log_path=folder.log,
-            durations=expected(),
+            experience=experience(),
             run=folder.run,
             reopen=Reopened(
                 self.inventory,
