@@ -17,7 +17,7 @@ from bench.measure import NotHere, Result, chosen, take
 
 
 def main() -> int:
-    """Measure, print, and write where it is asked for; 1 where nothing could be measured."""
+    """Measure, print, and write where it is asked for; 1 where some could not be."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description=__doc__,
@@ -42,6 +42,7 @@ def main() -> int:
             print(f"{measure.name:24} {measure.what} (against: {measure.against})")
         return 0
     results: list[Result] = []
+    failed = False
     print(table.HEAD, flush=True)
     for measure in wanted:
         try:
@@ -49,11 +50,15 @@ def main() -> int:
         except NotHere as lack:
             print(f"{measure.name} was not measured: {lack}", file=sys.stderr, flush=True)
             continue
+        except Exception as error:  # noqa: BLE001 - one that fails stops no other
+            print(f"{measure.name} failed: {error!r}", file=sys.stderr, flush=True)
+            failed = True
+            continue
         results.append(result)
         print(table.row(result, "now"), flush=True)
         if asked.write:  # at once: what comes next may take an hour
             table.write([result], [measure.name for measure in measures])
-    return 0 if results else 1
+    return 1 if failed or not results else 0
 
 
 if __name__ == "__main__":

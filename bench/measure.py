@@ -51,9 +51,14 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What some runs of one act came to."""
+    """What some runs of one act came to, and their seconds of CPU.
+
+    The latter are those of this process and of its children that have ended: of the
+    controller's side, and not of the servers that it spoke to.
+    """
 
     values: tuple[float, ...]
+    cpu: tuple[float, ...]
 
     @property
     def median(self) -> float:
@@ -82,6 +87,14 @@ class Result:
         return self.ours.median / self.theirs.median if self.theirs else None
 
     @property
+    def cpu_ratio(self) -> float | None:
+        """The same of the medians of CPU, which other processes hardly touch."""
+        if self.theirs is None:
+            return None
+        ours, theirs = statistics.median(self.ours.cpu), statistics.median(self.theirs.cpu)
+        return ours / theirs if theirs else None
+
+    @property
     def met(self) -> bool | None:
         """Whether it is what was aimed at; None where nothing was."""
         measure = self.measure
@@ -93,8 +106,8 @@ class Result:
 
 def take(measure: Measure, *, runs: int | None = None) -> Result:
     """Take a measure. Raises NotHere."""
-    ours: list[float] = []
-    theirs: list[float] = []
+    ours: list[tuple[float, float]] = []
+    theirs: list[tuple[float, float]] = []
     with measure.opened() as (act, other):
         load = os.getloadavg()[0]
         for _ in range(measure.warm):
@@ -107,10 +120,15 @@ def take(measure: Measure, *, runs: int | None = None) -> Result:
                 theirs.append(_figure(other, measure.by))
     return Result(
         measure=measure,
-        ours=Figures(values=tuple(ours)),
-        theirs=Figures(values=tuple(theirs)) if theirs else None,
+        ours=_figures(ours),
+        theirs=_figures(theirs) if theirs else None,
         load=load,
     )
+
+
+def _figures(taken: Sequence[tuple[float, float]]) -> Figures:
+    values, cpu = zip(*taken, strict=True)
+    return Figures(values=values, cpu=cpu)
 
 
 def chosen(measures: Sequence[Measure], names: Sequence[str]) -> list[Measure]:
@@ -129,12 +147,14 @@ def digits(value: float) -> str:
     return f"{value:.{2 if value >= 1 else 3}f}"
 
 
-def _figure(act: Act, by: Literal["wall", "cpu"]) -> float:
+def _figure(act: Act, by: Literal["wall", "cpu"]) -> tuple[float, float]:
+    """The figure of one run, and its CPU."""
     began, worked = time.monotonic(), cpu_seconds()
     told = act()
+    wall, cpu = time.monotonic() - began, cpu_seconds() - worked
     if told is not None:
-        return told
-    return time.monotonic() - began if by == "wall" else cpu_seconds() - worked
+        return told, cpu
+    return (wall if by == "wall" else cpu), cpu
 
 
 def cpu_seconds() -> float:

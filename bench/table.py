@@ -20,9 +20,10 @@ PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN = "<!-- python -m bench --write: begin -->"
 END = "<!-- python -m bench --write: end -->"
 HEAD = (
-    "| measure | what | against | fleet: least / median / most | the other | ratio | aim | taken |"
+    "| measure | what | against | fleet: least / median / most | the other | ratio | of CPU |"
+    " aim | taken |"
 )
-_RULE = "|---|---|---|---|---|---|---|---|"
+_RULE = "|---|---|---|---|---|---|---|---|---|"
 
 
 def row(result: Result, taken: str) -> str:
@@ -43,6 +44,7 @@ def row(result: Result, taken: str) -> str:
         result.ours.text(measure.unit),
         result.theirs.text(measure.unit) if result.theirs else "-",
         digits(result.ratio) if result.ratio is not None else "-",
+        digits(result.cpu_ratio) if result.cpu_ratio is not None else "-",
         f"{aim}: {verdict}" if aim else verdict,
         taken,
     )

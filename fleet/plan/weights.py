@@ -77,12 +77,13 @@ def remaining(
 ) -> dict[JobId, float]:
     """The longest path of work from the start of each job to the end of the run, in seconds.
 
-    ``durations`` and ``paces`` are those of an ``Experience``. A job
-    takes what it takes on a host between its slow and its fast ones (which get more
-    jobs: the harmonic mean of the paces); one that history does not know counts as the mean of those that it knows, and as 1 second where it knows
-    none. Jobs that are not built take no time themselves. Starting the job
-    with the longest path first is list scheduling by critical path (R. L. Graham,
-    Bounds on Multiprocessing Timing Anomalies, 1969; Hu's level algorithm, 1961).
+    ``durations`` and ``paces`` are those of an ``Experience``. A job takes what it takes
+    on a host between its slow and its fast ones (the harmonic mean of the paces: fast
+    ones get more jobs); one that history does not know counts as the mean of those that
+    it knows, and as 1 second where it knows none. Jobs that are not built take no time
+    themselves. Starting the job with the longest path first is list scheduling by
+    critical path (R. L. Graham, Bounds on Multiprocessing Timing Anomalies, 1969; Hu's
+    level algorithm, 1961).
     """
     guess = fmean(durations.values()) if durations else 1.0
     known = paces or {}
