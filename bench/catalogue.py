@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bench import emulation, noop, planning, probing, simulation, startup
+from bench import emulation, following, noop, planning, probing, simulation, startup
 from bench.measure import Measure
 
-_MODULES = (startup, planning, simulation, probing, noop, emulation)
+_MODULES = (startup, planning, simulation, probing, following, noop, emulation)
 
 
 def measures() -> tuple[Measure, ...]:

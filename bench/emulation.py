@@ -24,7 +24,6 @@ _SOURCE = """
 #include <iostream>
 #include <map>
 #include <memory>
-#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -34,13 +33,13 @@ using Value = std::shared_ptr<std::string>;
 using Dataset = std::map<Tag, std::vector<Value>>;
 
 static Dataset parse(std::istream& in) {
-  static const std::regex line("\\\\((\\\\w{4}),(\\\\w{4})\\\\) (\\\\w\\\\w) \\\\[(.*)\\\\]");
   Dataset found;
   for (std::string text; std::getline(in, text);) {
-    std::smatch match;
-    if (!std::regex_match(text, match, line)) continue;
-    Tag tag{unsigned(std::stoul(match[1], nullptr, 16)), unsigned(std::stoul(match[2], nullptr, 16))};
-    found[tag].push_back(std::make_shared<std::string>(match[4]));
+    std::istringstream words(text);
+    Tag tag{};
+    std::string value;
+    if (words >> std::hex >> tag.group >> tag.element >> value)
+      found[tag].push_back(std::make_shared<std::string>(value));
   }
   return found;
 }
@@ -64,7 +63,8 @@ def measures() -> tuple[Measure, ...]:
             what="compiling one C++ file (g++ -O2 -std=c++20) natively, as fleet does",
             against="the same compiler under qemu-user",
             aim=None,
-            runs=3,
+            runs=2,
+            warm=0,
             opened=opened,
         ),
     )
