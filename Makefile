@@ -7,7 +7,7 @@ PY := .venv/bin/python
 # demo-down: a second demo finds in the registry what the first one built.
 DEMO_ENV := XDG_STATE_HOME=$(CURDIR)/.demo
 
-.PHONY: help setup demo demo-down orthanc test-orthanc test test-unit faults docs lint format lock clean
+.PHONY: help setup demo demo-down orthanc test-orthanc test test-unit faults bench docs lint format lock clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ test-unit: setup  ## the tests that touch no socket: seconds
 
 faults: setup  ## every fault in every step, on the lab; the table goes into docs/reliability.md
 	@$(PY) -m tests.faults $(if $(CI),,--write)
+
+bench: setup  ## fleet beside what people would use instead; the table goes into docs/performance.md
+	@$(PY) -m bench --write
 
 docs: setup  ## the pages that are made from the code: docs/reference.md, man/fleet.1
 	@$(PY) -m tools.docs

@@ -1,6 +1,4 @@
-"""How long a night takes in which nothing changed, and what it asks of the registry.
-
-    python -m bench.noop [--images 10] [--runs 5]
+"""A night in which nothing changed: how long it takes, and what it asks of the registry.
 
 A registry on this machine (Debian's docker-registry) holds every image of a
 fleet, as fleet would have left them: with the labels of their inputs, under arch
@@ -11,49 +9,102 @@ for: a night without changes must not ask for it.
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import hashlib
 import io
 import json
 import os
-import resource
-import statistics
 import subprocess
 import sys
 import tarfile
 import tempfile
-import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
+from bench import peers
+from bench.measure import Act, Measure, Pair
 from fleet import app
 from fleet.models import Descriptor, JobId, Plan, PublishedImage, pairs
 from fleet.plan import arch_reference, inputs_of
-from fleet.registry import EmbeddedRegistry, publish
+from fleet.registry import publish
 from fleet.run.labels import index_annotations, labels, with_annotations
 from fleet.run.provenance import Provenance
 
+IMAGES = 10
 PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7")
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
-def main() -> None:
-    """Make the fleet, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=10)
-    parser.add_argument("--runs", type=int, default=5)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="fleet-noop-") as folder:
-        root = Path(folder)
-        os.environ["XDG_STATE_HOME"] = str(root / "state")
-        inventory = write_fleet(root, asked.images)
+def measures() -> tuple[Measure, ...]:
+    """Time and requests of a night without changes."""
+    what = f"nothing changed, {IMAGES} images by 3 platforms, registry on this machine"
+    return (
+        Measure(name="night", what=what, aim=2.0, opened=_opened(_seconds)),
+        Measure(name="night-cpu", what=what, aim=None, by="cpu", opened=_opened(_seconds)),
+        Measure(
+            name="night-requests",
+            what="the same: what the registry is asked",
+            aim=None,
+            unit="requests",
+            runs=1,
+            warm=0,
+            opened=_opened(_requests),
+        ),
+    )
+
+
+def _opened(
+    act: Callable[[Path, dict[str, str]], Act],
+) -> Callable[[], AbstractContextManager[Pair]]:
+    @contextmanager
+    def opened() -> Iterator[Pair]:
+        with tempfile.TemporaryDirectory(prefix="fleet-noop-") as folder:
+            inventory = write_fleet(Path(folder), images=IMAGES)
+            with lasting_registry(Path(folder), inventory) as environment:
+                yield act(inventory, environment), None
+
+    return opened
+
+
+def _seconds(inventory: Path, environment: dict[str, str]) -> Act:
+    return lambda: night(inventory, environment)
+
+
+def _requests(inventory: Path, environment: dict[str, str]) -> Act:
+    def act() -> float:
+        log = app.embedded_registry().status().log
+        before = log.stat().st_size
+        night(inventory, environment)
+        with log.open("rb") as lines:
+            lines.seek(before)
+            return float(lines.read().count(b'msg="response completed'))
+
+    return act
+
+
+def night(inventory: Path, environment: dict[str, str]) -> None:
+    """`fleet build`, a whole process, which must find nothing to do."""
+    argv = [sys.executable, "-m", "fleet", "build", "--inventory", str(inventory)]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0 or " built" in done.stdout:
+        raise RuntimeError(f"this was no night without changes:\n{done.stdout}{done.stderr}")
+
+
+@contextmanager
+def lasting_registry(root: Path, inventory: Path) -> Iterator[dict[str, str]]:
+    """A registry of one's own that holds all that the inventory would build; the environment."""
+    peers.here("docker-registry", "docker-registry")
+    state = {"XDG_STATE_HOME": str(root / "state")}
+    with patch.dict(os.environ, state):
         registry = app.embedded_registry()
         registry.start()
         try:
             fill(inventory)
-            measure(inventory, registry, asked.runs)
+            yield dict(os.environ)
         finally:
             registry.stop()
 
@@ -150,37 +201,3 @@ def put_image(
 def digest(content: bytes) -> str:
     """The digest of some bytes."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def measure(inventory: Path, registry: EmbeddedRegistry, runs: int) -> None:
-    """Run the command, and print a line of figures."""
-    log = registry.status().log
-    seconds, cpu, requests = [], [], []
-    argv = [sys.executable, "-m", "fleet", "build", "--inventory", str(inventory)]
-    for _ in range(runs):
-        before = log.stat().st_size
-        began, worked = time.monotonic(), cpu_seconds()
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        seconds.append(time.monotonic() - began)
-        cpu.append(cpu_seconds() - worked)
-        if done.returncode != 0 or " built" in done.stdout:
-            sys.exit(f"this was not a night without changes:\n{done.stdout}{done.stderr}")
-        with log.open("rb") as lines:
-            lines.seek(before)
-            requests.append(lines.read().count(b'msg="response completed'))
-    jobs = done.stdout.count(": kept ")
-    print(
-        f"{jobs} jobs kept, {runs} runs: {min(seconds):.2f} / {statistics.median(seconds):.2f} /"
-        f" {max(seconds):.2f} s (least, median, most), {statistics.median(cpu):.2f} s of CPU,"
-        f" {statistics.median(requests):.0f} requests"
-    )
-
-
-def cpu_seconds() -> float:
-    """What the children of this process have used so far."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-if __name__ == "__main__":
-    main()

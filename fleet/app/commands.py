@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -14,13 +14,9 @@ from fleet.app.recording import recorded
 from fleet.app.request import Request, load
 from fleet.app.starting import look_around
 from fleet.app.workshop import Reopened, opened, opened_registry
-from fleet.errors import ExitCode, RegistryError, UsageError
+from fleet.errors import ExitCode, UsageError
 from fleet.events import Emit, Notice
 from fleet.models import (
-    ErrorInfo,
-    Held,
-    HostReport,
-    Plan,
     PublishedIndex,
     RunResult,
     Status,
@@ -106,45 +102,6 @@ def cancel(run: str, readers: Sequence[Reader]) -> ExitCode:
         return ExitCode.UNREACHABLE if left else ExitCode.OK
     finally:
         emit.close()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """What ``fleet plan`` tells: the plan, and what could not be asked."""
-
-    plan: Plan
-    reports: tuple[HostReport, ...]
-    registry_error: ErrorInfo | None
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """3 where the registry, or every host that something must be built on, is silent."""
-        reached = any(report.facts for report in self.reports)
-        needed = any(job.kept is None for job in self.plan.jobs)
-        if self.registry_error is not None or (needed and not reached):
-            return ExitCode.UNREACHABLE
-        return ExitCode.OK
-
-
-def explain(request: Request, emit: Emit) -> Explanation:
-    """Plan as ``build`` would, and build nothing; what does not answer is part of the answer.
-
-    `prepare` commands are run: what they leave is part of the contexts, and a plan
-    without it would be about other contexts than the build's. Somebody waits for the
-    answer, so that nobody is asked more than twice.
-    """
-    request = replace(request, retries=min(request.retries, 1))
-    with opened(load(request), request, emit) as workshop:
-        workshop.prepare()
-        read = workshop.read()
-        reports = workshop.probe()
-        held, error = Held(), None
-        try:
-            held = workshop.resolve(read, reports)
-        except RegistryError as raised:
-            error = ErrorInfo.of(raised)
-        plan_ = workshop.plan(read, reports, held)
-        return Explanation(plan=plan_, reports=reports, registry_error=error)
 
 
 def inspect(reference: str, *, plain_http: bool = False) -> PublishedIndex:

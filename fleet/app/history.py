@@ -12,6 +12,7 @@ from typing import TypeVar
 from fleet.durations import parse_duration
 from fleet.errors import UsageError
 from fleet.models import JobId
+from fleet.plan import Experience, learn
 from fleet.record import state_home
 from fleet.record.following import job_named, log_lines
 from fleet.record.history import History, HostTrend, RunRow, Trend
@@ -82,6 +83,14 @@ def expected() -> dict[JobId, float]:
         return History().durations()
     except _BROKEN:
         return {}
+
+
+def experience() -> Experience:
+    """What all builds on record teach; nothing where the history cannot be read."""
+    try:
+        return learn(History().builds())
+    except _BROKEN:
+        return Experience()
 
 
 def trends(

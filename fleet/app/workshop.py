@@ -11,7 +11,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from fleet import inventory, plan, recipes
-from fleet.app.history import expected
+from fleet.app.history import experience
 from fleet.app.request import Request
 from fleet.engine import Engine
 from fleet.errors import FleetError, NoHostLeft, UsageError
@@ -140,11 +140,7 @@ class Workshop:
         self.prepare()
         recipes_ = self.read()
         self._patiently(lambda: self.registry.ping(self.address))
-        reports: tuple[HostReport, ...] = ()
-        held = self.resolve(recipes_, reports) if self._platforms_stated() else None
-        if held is None or not self._nothing_to_do(recipes_, held):
-            reports = self.probe()
-            held = held or self.resolve(recipes_, reports)
+        reports, held = self.look(recipes_)
         plan_ = self.plan(recipes_, reports, held)
         if not self.request.push:
             plan_ = plan.staying(plan_)
@@ -158,6 +154,17 @@ class Workshop:
         for job in plan_.to_build:
             self._contexts.remember(job.recipe.context)
         return self.execute(plan_, reports, folder)
+
+    def look(self, recipes_: Sequence[Recipe]) -> tuple[tuple[HostReport, ...], Held]:
+        """What the plan must know: a run that has nothing to do asks registries, and no host.
+
+        Raises RegistryError.
+        """
+        held = self.resolve(recipes_, ()) if self._platforms_stated() else None
+        if held is not None and self._nothing_to_do(recipes_, held):
+            return (), held
+        reports = self.probe()
+        return reports, held or self.resolve(recipes_, reports)
 
     def _platforms_stated(self) -> bool:
         """Whether what is wanted is known without asking the hosts what they are."""
@@ -237,7 +244,7 @@ class Workshop:
             shop=self._shop(),
             machines=self.machines(reports),
             log_path=folder.log,
-            durations=expected(),
+            experience=experience(),
             run=folder.run,
             reopen=Reopened(
                 self.inventory,

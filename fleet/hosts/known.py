@@ -12,9 +12,10 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 
 from fleet.errors import HostError, HostKeyChanged, HostKeyUnknown
@@ -46,13 +47,18 @@ class Line:
         hit = False
         for pattern in self.hosts.lower().split(","):
             wanted = not pattern.startswith("!")
-            text = re.escape(pattern.removeprefix("!"))
-            glob = text.replace(r"\*", ".*").replace(r"\?", ".")
-            if re.fullmatch(glob, name):
+            if _matches(pattern.removeprefix("!"), name):
                 if not wanted:
                     return False
                 hit = True
         return hit
+
+
+def _matches(pattern: str, name: str) -> bool:
+    if "*" not in pattern and "?" not in pattern:
+        return pattern == name
+    glob = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(glob, name) is not None
 
 
 def _hashes(hashed: str, name: str) -> bool:
@@ -170,21 +176,27 @@ class KnownHosts:
         return f"{compare}ssh-keyscan -p {where.port} {where.host} >> {file}"
 
 
-def _lines(host: str, file: Path) -> Iterator[Line]:
+def _lines(host: str, file: Path) -> tuple[Line, ...]:
+    path = file.expanduser()
     try:
-        text = file.expanduser().read_text(errors="replace")
+        found = path.stat()
+        return _parsed(file, path, found.st_mtime_ns, found.st_size)
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return ()
     except OSError as error:
         raise HostError(
             host,
             f"{file} cannot be read: {error.strerror}",
             hint="without it no host key can be checked",
         ) from None
-    for number, raw in enumerate(text.splitlines(), start=1):
-        line = _parse(raw, f"{file}:{number}")
-        if line is not None:
-            yield line
+
+
+@lru_cache(maxsize=8)
+def _parsed(file: Path, path: Path, _changed: int, _size: int) -> tuple[Line, ...]:
+    """What stands in a file as it is now: each host of a fleet asks for the same one."""
+    lines = path.read_text(errors="replace").splitlines()
+    found = (_parse(raw, f"{file}:{number}") for number, raw in enumerate(lines, start=1))
+    return tuple(line for line in found if line is not None)
 
 
 def _parse(raw: str, place: str) -> Line | None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,9 @@ def probe(host: Host, *, platforms: Sequence[Platform]) -> HostFacts:
     connecting raises, and HostError for an answer that makes no sense.
     """
     mark = new_mark()
-    script = [_SCRIPT.read_text()]
-    for platform in platforms:
-        if (code := executable(platform)) is not None:
-            script.append(f"proof {_label(platform)} '{_octal(code)}'\n")
-    script.append("finish\n")
     done = host.run(
         ["/bin/sh", "-s", mark, host.spec.state],
-        stdin="".join(script).encode(),
+        stdin=_script(tuple(platforms)),
         timeout=_TIMEOUT,
         check=False,
     )
@@ -114,6 +110,17 @@ def probe(host: Host, *, platforms: Sequence[Platform]) -> HostFacts:
         proofs=tuple(_proof(answer, platform) for platform in platforms),
         home=answer.line("home"),
     )
+
+
+@lru_cache(maxsize=8)
+def _script(platforms: tuple[Platform, ...]) -> bytes:
+    """What is sent: it is the same for every host of a fleet."""
+    script = [_SCRIPT.read_text()]
+    for platform in platforms:
+        if (code := executable(platform)) is not None:
+            script.append(f"proof {_label(platform)} '{_octal(code)}'\n")
+    script.append("finish\n")
+    return "".join(script).encode()
 
 
 def probe_all(

@@ -300,7 +300,12 @@ Members = Annotated[
 class Section(BaseModel):
     """A mapping of known keys. A key without a value counts as left out."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        defer_build=True,  # of all sections only those that something is read by are worth it
+    )
 
     short: ClassVar[str | None] = None  # the key that a text instead of the mapping gives
 

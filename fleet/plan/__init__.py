@@ -11,16 +11,18 @@ from fleet.plan.inputs import FORMAT, Inputs, inputs_of, pinned_bases
 from fleet.plan.names import arch_reference, fill_tags, image_tags, repository
 from fleet.plan.planner import make_plan, possible_jobs
 from fleet.plan.staying import staying
-from fleet.plan.weights import remaining
+from fleet.plan.weights import Experience, learn, remaining
 
 __all__ = [
     "FORMAT",
+    "Experience",
     "Inputs",
     "arch_reference",
     "context_before",
     "fill_tags",
     "image_tags",
     "inputs_of",
+    "learn",
     "make_plan",
     "pinned_bases",
     "possible_jobs",

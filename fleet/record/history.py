@@ -152,6 +152,16 @@ class History:
             found.setdefault(job, []).append(seconds)
         return {job: median(all_[-_LATELY:]) for job, all_ in found.items()}
 
+    def builds(self) -> list[tuple[JobId, str, float]]:
+        """Every build that went well: its job, its host and its seconds, the oldest first."""
+        query = (
+            "SELECT image, platform, host, build FROM jobs WHERE status = ? AND build IS NOT NULL"
+            " AND host IS NOT NULL ORDER BY ended"
+        )
+        with self._open() as db:
+            rows = db.execute(query, (_BUILT,)).fetchall()
+        return [(_job(row), row["host"], row["build"]) for row in rows]
+
     def trends(self, *, since: float = 0.0, image: str = "", host: str = "") -> list[Trend]:
         """Every image and platform that was built or failed since then; of all, or of one image,
         and on all hosts or on one.

@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
-import httpx
-
 from fleet.errors import RegistryNonsense
 from fleet.registry import faults
 from fleet.registry.addresses import is_loopback
 from fleet.registry.credentials import CredentialStore, Found
+from fleet.registry.http import httpx
 from fleet.registry.manifests import parse_object
 
 _CLIENT = "xarch-fleet"  # what token servers are told asks

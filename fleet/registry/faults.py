@@ -14,8 +14,6 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
-import httpx
-
 from fleet.errors import (
     DigestMismatch,
     NotInRegistry,
@@ -25,6 +23,7 @@ from fleet.errors import (
     RegistryNonsense,
     RegistryUnreachable,
 )
+from fleet.registry.http import httpx
 
 _BUSY = frozenset({408, 425, 429})
 _IMMUTABLE = ("immutable", "already exist", "tagalreadyexists", "overwrite")

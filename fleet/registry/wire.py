@@ -14,14 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx
-
 from fleet.errors import RegistryError, RegistryNonsense, RegistryUnreachable, UsageError
 from fleet.registry import faults
 from fleet.registry.addresses import authority, canonical, host_of, is_loopback
 from fleet.registry.answers import Answer
 from fleet.registry.auth import Authorizer
 from fleet.registry.credentials import CredentialStore
+from fleet.registry.http import httpx
 
 DOCUMENT_LIMIT = 4 * 1024 * 1024  # bytes; what registries themselves take for a manifest
 # A registry that sends a byte now and then keeps every read within its time limit.

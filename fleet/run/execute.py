@@ -45,7 +45,7 @@ from fleet.models import (
     Status,
     Step,
 )
-from fleet.plan import remaining
+from fleet.plan import Experience, remaining
 from fleet.run.cancel import Reopen, cancel_builds
 from fleet.run.defects import defect
 from fleet.run.interrupts import Interrupt, interrupts_to
@@ -106,20 +106,20 @@ def execute(
     shop: Shop,
     machines: Mapping[str, Machine],
     log_path: LogPath,
-    durations: Mapping[JobId, float] | None = None,
+    experience: Experience | None = None,
     run: str = "RUN",
     reopen: Reopen | None = None,
 ) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
     """Run a plan to its end: every job and every index has an outcome, in plan order.
 
-    ``durations`` in seconds, from history, order the queue. SIGINT and SIGTERM
+    ``experience``, from history, orders the queue and chooses the hosts. SIGINT and SIGTERM
     stop following: builds on the hosts go on, what has not started is
     cancelled, and the outcomes so far are returned. A second SIGINT, at the
     latest some seconds after the first, ends the builds on the hosts as well,
     over connections that ``reopen`` makes. ``run`` is the name under which the
     operator can resume or cancel.
     """
-    return _Execution(plan, shop, machines, log_path, durations or {}, run, reopen).run()
+    return _Execution(plan, shop, machines, log_path, experience or Experience(), run, reopen).run()
 
 
 def may_come_back(error: Exception) -> bool:
@@ -134,7 +134,7 @@ class _Execution:
         shop: Shop,
         machines: Mapping[str, Machine],
         log_path: LogPath,
-        durations: Mapping[JobId, float],
+        experience: Experience,
         name: str,
         reopen: Reopen | None,
     ) -> None:
@@ -148,7 +148,9 @@ class _Execution:
         self._schedule = Schedule(
             plan,
             slots=self._slots,
-            weights=remaining(plan, durations),
+            weights=remaining(plan, experience.durations, experience.paces),
+            durations=experience.durations,
+            paces=experience.paces,
             emulated={
                 (name, job.id.platform)
                 for job in plan.to_build
@@ -208,7 +210,7 @@ class _Execution:
 
     def _advance(self, pool: ThreadPoolExecutor) -> None:
         """Start what can start now, and tell what never will."""
-        for assignment in self._schedule.take():
+        for assignment in self._schedule.take(time.monotonic()):
             pool.submit(self._work, assignment, self._parents(assignment))
         for refusal in self._schedule.refused():
             self._finish(self._refusal(refusal))

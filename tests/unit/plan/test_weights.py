@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.models import Action, JobId, Plan
-from fleet.plan import remaining
+from fleet.plan import Experience, learn, remaining
 
 from .builders import AMD64, ARM64, DEBIAN, Fleet, host, image, job
 
@@ -83,3 +84,40 @@ def slow(plan: Plan, id: JobId, durations: Mapping[JobId, float]) -> float:
 def test_it_is_the_longest_path(durations: dict[JobId, float]) -> None:
     plan = DIAMOND.plan()
     assert remaining(plan, durations) == {j.id: slow(plan, j.id, durations) for j in plan.jobs}
+
+
+# --- what history teaches -----------------------------------------------------------------
+
+
+def test_a_slow_host_is_known_by_what_others_do_with_the_same_jobs() -> None:
+    known = learn(
+        [
+            (job("a"), "big", 10.0),
+            (job("b"), "big", 20.0),
+            (job("a"), "pi", 60.0),
+            (job("c"), "pi", 300.0),
+        ]
+    )
+    assert known.paces == pytest.approx({("big", AMD64): 1.0, ("pi", AMD64): 6.0}, rel=0.05)
+    assert known.durations == pytest.approx(
+        {job("a"): 10.0, job("b"): 20.0, job("c"): 50.0}, rel=0.05
+    )
+
+
+def test_a_slow_host_that_always_has_the_same_jobs_is_known_by_their_other_platforms() -> None:
+    builds = [(job(name), "amd64", seconds) for name, seconds in (("a", 10.0), ("b", 20.0))]
+    builds += [(job("a", ARM64), "pi", 60.0), (job("b", ARM64), "big", 20.0)]
+    known = learn(builds)
+    assert known.paces["pi", ARM64] == pytest.approx(6.0, rel=0.05)
+    assert known.durations[job("a", ARM64)] == pytest.approx(10.0, rel=0.05)
+
+
+def test_one_bad_night_counts_little_and_what_is_long_ago_nothing() -> None:
+    usual = [(job("a"), "big", 10.0)] * 9
+    assert learn([*usual, (job("a"), "big", 500.0)]).durations == {job("a"): 10.0}
+    assert learn([(job("a"), "big", 99.0)] * 50 + usual * 2).durations == {job("a"): 10.0}
+
+
+def test_nobody_knows_anything_from_nothing() -> None:
+    assert learn([]) == Experience()
+    assert learn([(job("a"), "big", 0.0)]) == Experience()

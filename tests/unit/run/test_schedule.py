@@ -24,12 +24,16 @@ def schedule(
     slots: Mapping[str, int] | None = None,
     weights: Mapping[str, float] | None = None,
     emulated: Collection[tuple[str, Platform]] = (),
+    seconds: Mapping[str, float] | None = None,
+    paces: Mapping[str, float] | None = None,
 ) -> Schedule:
     return Schedule(
         plan_of(*jobs),
         slots=slots or {"h1": 1},
         weights={job(name): weight for name, weight in (weights or {}).items()},
         emulated=emulated,
+        durations={job(name): number for name, number in (seconds or {}).items()},
+        paces={(host, AMD64): pace for host, pace in (paces or {}).items()},
     )
 
 
@@ -471,3 +475,65 @@ def test_no_slot_idles_while_a_job_is_ready(hosts: int) -> None:
         for assignment in started:
             s.ended(assignment.job.id, Status.BUILT)
             left -= 1
+
+
+# --- hosts of unlike pace -----------------------------------------------------------------
+
+
+def test_a_job_goes_where_it_ends_first() -> None:
+    s = schedule(
+        planned("a", hosts=["pi", "big"]),
+        slots={"pi": 4, "big": 1},
+        seconds={"a": 60.0},
+        paces={"pi": 6.0, "big": 1.0},
+    )
+    assert taken(s) == ["a@big"]
+
+
+def test_a_long_job_waits_for_a_fast_host_beside_a_slow_one_and_a_short_one_takes_that() -> None:
+    s = schedule(
+        planned("first", hosts=["pi", "big"]),
+        planned("long", hosts=["pi", "big"]),
+        planned("short", hosts=["pi", "big"]),
+        slots={"pi": 1, "big": 1},
+        weights={"first": 70.0, "long": 60.0, "short": 10.0},
+        seconds={"first": 70.0, "long": 60.0, "short": 10.0},
+        paces={"pi": 6.0, "big": 1.0},
+    )
+    assert taken(s) == ["first@big", "short@pi"]
+    s.ended(job("first"), Status.BUILT)
+    assert [f"{a.job.id.image}@{a.host}" for a in s.take(70.0)] == ["long@big"]
+
+
+def test_a_job_does_not_wait_for_a_fast_host_with_a_long_queue() -> None:
+    s = schedule(
+        *(planned(name, hosts=["pi", "big"]) for name in "abcd"),
+        slots={"pi": 1, "big": 1},
+        seconds=dict.fromkeys("abcd", 10.0),
+        paces={"pi": 3.5, "big": 1.0},
+    )
+    assert taken(s) == ["a@big", "d@pi"]
+
+
+def test_what_takes_longer_than_expected_is_not_waited_for_for_ever() -> None:
+    s = schedule(
+        planned("stuck", hosts=["big"]),
+        planned("next", hosts=["pi", "big"]),
+        slots={"pi": 1, "big": 1},
+        weights={"stuck": 20.0, "next": 10.0},
+        seconds={"stuck": 10.0, "next": 10.0},
+        paces={"pi": 3.0, "big": 1.0},
+    )
+    assert taken(s) == ["stuck@big"]
+    assert s.take(9.0) == []
+    assert [a.host for a in s.take(60.0)] == ["pi"]
+
+
+def test_hosts_of_nearly_one_pace_share_the_work() -> None:
+    s = schedule(
+        *(planned(name, hosts=["h1", "h2"]) for name in "ab"),
+        slots={"h1": 2, "h2": 2},
+        seconds=dict.fromkeys("ab", 100.0),
+        paces={"h1": 1.0, "h2": 1.01},
+    )
+    assert sorted(taken(s)) == ["a@h1", "b@h2"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.app.prune import parse_keep, pruned
+from fleet.app.pruning import parse_keep, pruned
 from fleet.errors import ExitCode, HostUnreachable, UsageError
 from fleet.models import ErrorInfo, Keep, PruneReport
 

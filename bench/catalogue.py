@@ -1,0 +1,16 @@
+"""All measures, in the order of the table. A module of measures adds itself to the tuple."""
+
+from __future__ import annotations
+
+from bench import emulation, following, noop, planning, probing, simulation, startup
+from bench.measure import Measure
+
+_MODULES = (startup, planning, simulation, probing, following, noop, emulation)
+
+
+def measures() -> tuple[Measure, ...]:
+    """Every measure there is; their names are unlike."""
+    found = tuple(measure for module in _MODULES for measure in module.measures())
+    names = [measure.name for measure in found]
+    assert len(names) == len(set(names)), "two measures of one name"
+    return found
