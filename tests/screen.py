@@ -11,6 +11,7 @@ import re
 import unicodedata
 
 _WORDS = re.compile(r"\x1b\[(\??[0-9;]*)([A-Za-z])|[\s\S]")
+_CUT = re.compile(r"\x1b(?:\[\??[0-9;]*)?$")
 
 
 class Terminal:
@@ -24,13 +25,17 @@ class Terminal:
         self._rows: list[list[str]] = [[]]
         self._wrapped: list[bool] = [False]  # whether a row goes on in the next
         self._row = self._column = 0
+        self._rest = ""  # the beginning of a sequence
         self.encoding = encoding
 
     # --- a stream -------------------------------------------------------------------------
 
     def write(self, text: str) -> int:
         """Take what is written."""
-        for word in _WORDS.finditer(text):
+        whole = self._rest + text
+        cut = _CUT.search(whole)
+        whole, self._rest = (whole[: cut.start()], cut[0]) if cut else (whole, "")
+        for word in _WORDS.finditer(whole):
             if word[2]:
                 self._obey(word[1], word[2])
             else:

@@ -176,9 +176,19 @@ def _step(view: View, job: JobStory, attempt: AttemptStory, now: float) -> Part:
         return f"{retry.step} again in {clock(wait)}: {one_line(why)}", "warn"
     step = attempt.step
     if step is None:
-        return "", ""
+        return _waiting_for(view.story, attempt.host)
     said = view.builds[job.id].now if step.step == "build" and job.id in view.builds else ""
     return (said or str(step.step)), ("" if said else "dim")
+
+
+def _waiting_for(story: Story, host: str) -> Part:
+    """What a job that is at no step waits for: its host failed under it, if at all."""
+    known = story.hosts.get(host)
+    if known is not None and known.lost is not None:
+        return "waits for another host", "warn"
+    if known is not None and known.away and known.away[-1][1] is None:
+        return "waits for its host", "warn"
+    return "", ""
 
 
 def _others(story: Story, now: float) -> list[Line]:

@@ -6,10 +6,13 @@ slow, holds up no build.
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, redirect_stderr
 from typing import TextIO
 
 from fleet.events import (
@@ -79,10 +82,11 @@ class LiveTerminal(PlainTerminal):
         self._estimated = float("-inf")
         self._above: list[str] = []
         self._style = ""  # of the event that is told
-        self._lock = threading.Lock()  # of all of the above
+        self._lock = threading.RLock()  # of all of the above
         self._over = threading.Event()
         self._failure: Exception | None = None  # what ended the drawing thread
         self._drawer: threading.Thread | None = None
+        self._errors = ExitStack()  # while it is open, standard error goes above
 
     def read(self, event: Event, /) -> None:
         """Take one event; its place on the screen is drawn by and by, at the end at once."""
@@ -90,9 +94,13 @@ class LiveTerminal(PlainTerminal):
             # Most of all events, and no more to the display than where the build is.
             if event.step is Step.BUILD:
                 with self._lock:
-                    self._builds.setdefault(event.job, Progress()).line(event.line)
+                    build = self._builds.get(event.job)
+                    if build is None:
+                        build = self._builds[event.job] = Progress()
+                    build.line(event.line)
             return
         if self._failure is not None:
+            self._errors.close()
             raise self._failure
         with self._lock:
             if isinstance(event, JobStarted):
@@ -101,6 +109,8 @@ class LiveTerminal(PlainTerminal):
                 self._view.usual = self._usual()
             super().read(event)
         if isinstance(event, RunStarted):
+            if sys.stderr.isatty():
+                self._errors.enter_context(redirect_stderr(_Aside(self._told)))
             self._drawer = threading.Thread(target=self._draw_on, name="display", daemon=True)
             self._drawer.start()
         elif isinstance(event, RunFinished):
@@ -117,6 +127,11 @@ class LiveTerminal(PlainTerminal):
             above, self._above = self._above, []
             block = self._frame()
         self._screen.draw(block, above=above)
+
+    def _told(self, line: str) -> None:
+        """What something else has to say on the same terminal, which would tear the frame."""
+        with self._lock:
+            self._say(line, style="warn")
 
     # --- lines above ----------------------------------------------------------------------
 
@@ -171,10 +186,28 @@ class LiveTerminal(PlainTerminal):
     def _end(self) -> None:
         self._over.set()
         if self._drawer is not None:
+            self._errors.close()
             self._drawer.join()
             self._drawer = None
             if self._failure is None:
                 self.draw()
+
+
+class _Aside(io.TextIOBase):
+    """A stream that hands over whole lines."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._tell(line)
+        return len(text)
+
+    def isatty(self) -> bool:
+        return True
 
 
 def wants_colour(environ: Mapping[str, str] = os.environ) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -120,6 +121,16 @@ def test_a_retry_is_counted_down_and_says_why(show: Show) -> None:
     show.tell(*plan(HELLO), *at_work(), again(ConnectionLost("thunderx-1", "it is gone"), 61))
     assert any("push again in 0:51: it is gone" in row for row in show.rows(after=10))
     assert not any("again in 0:" in row for row in show.rows(after=60))
+
+
+def test_a_job_whose_host_failed_under_it_says_what_it_waits_for(show: Show) -> None:
+    show.tell(*plan(HELLO), *at_work(), stepped(ok=False))
+    show.tell(HostAway(host="thunderx-1", error=GONE, wait=300.0))
+    assert any("hello" in row and "waits for its host" in row for row in show.rows())
+    show.tell(HostLost(host="thunderx-1", error=GONE))
+    assert any("hello" in row and "waits for another host" in row for row in show.rows())
+    show.tell(started(attempt=2, host="pi-1"))
+    assert not any("waits for another host" in row for row in show.rows())
 
 
 def test_a_later_attempt_is_told(show: Show) -> None:
@@ -260,6 +271,19 @@ def test_between_two_frames_the_terminal_is_as_it_was_found(show: Show) -> None:
     show.rows()
     assert show.terminal.modes == {"?25": True, "?7": True, "?2026": False}
     assert show.terminal.cursor == (len(show.terminal.rows), 0)
+
+
+def test_what_others_say_on_standard_error_goes_above_the_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    show = Show()
+    monkeypatch.setattr(sys, "stderr", show.terminal)
+    show.tell(run_started(), *plan(HELLO), *at_work())
+    show.rows()
+    print("fleet: warning: the report could not be written", file=sys.stderr)
+    assert show.rows()[1] == "fleet: warning: the report could not be written"
+    show.tell(run_finished())
+    assert sys.stderr is show.terminal
 
 
 def test_what_a_key_press_echoes_is_gone_with_the_next_frame(show: Show) -> None:
