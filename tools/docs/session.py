@@ -21,7 +21,7 @@ import termios
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich._export_format import CONSOLE_SVGFORMAT
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
@@ -54,7 +54,7 @@ TOUR = (
 )
 _WIDTH = 132
 # Fonts from elsewhere are left out: the picture asks nobody for anything.
-FORMAT = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVGFORMAT, flags=re.S)
+FORMAT = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.S)
 
 
 def session(lab: Lab, home: Path) -> Iterator[tuple[str, str]]:
