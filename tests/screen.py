@@ -106,10 +106,17 @@ class Terminal:
         elif what == "A":
             assert not numbers.startswith("?")
             self._row = max(0, self._row - int(numbers or 1))
+        elif what == "B":
+            self._row = min(self.lines - 1, self._row + int(numbers or 1))
+            while self._row >= len(self._rows):
+                self._rows.append([])
+                self._wrapped.append(False)
         elif what == "K" and numbers in ("", "0"):
             del self._rows[self._row][self._column :]
             self._wrapped[self._row] = False
         elif what == "J" and numbers in ("", "0"):
+            if (self._row, self._column) == (0, 0):  # as tmux keeps what a cleared screen held
+                self.history += self.rows
             del self._rows[self._row][self._column :]
             del self._rows[self._row + 1 :]
             del self._wrapped[self._row + 1 :]

@@ -7,6 +7,7 @@ from typing import Any
 
 from fleet.record.story import Story
 
+_NAMED = 10  # images; more of them are told by what was asked for, which does them as well
 _INVENTORY = "inventory.yml"  # what is read where no inventory is named
 
 
@@ -34,10 +35,10 @@ def missing_images(story: Story) -> tuple[str, ...]:
 
 
 def _images(story: Story, chosen: Mapping[str, Any]) -> tuple[str, ...]:
-    """The images to name: none where all of them lack something, or none is known."""
+    """The images to name: those that were asked for where all or many lack something."""
     missing = missing_images(story)
     of_all = {job.image for job in story.jobs}
-    if missing and (not story.request or set(missing) != of_all):
+    if not story.request or (0 < len(missing) <= _NAMED and set(missing) != of_all):
         return missing
     return tuple(chosen.get("images") or ())
 

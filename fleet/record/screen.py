@@ -17,7 +17,7 @@ from typing import TextIO
 from rich.cells import cell_len
 
 _BEGIN, _END = "\x1b[?2026h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?2026l"
-_ERASE_BELOW, _ERASE_LINE = "\x1b[J", "\x1b[K"
+_ERASE_LINE = "\x1b[K"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 Size = tuple[int, int]
@@ -49,10 +49,14 @@ class Screen:
         if not above and not resized and list(block) == self._block:
             return
         up = self._height(size[0])
-        words = [_BEGIN, f"\x1b[{up}A" if up else "", "\r"]
+        # The cursor's own line may hold what a key has echoed.
+        words = [_BEGIN, "\r", _ERASE_LINE, f"\x1b[{up}A" if up else ""]
         if above or resized or len(block) < len(self._block):
-            # What is printed above may wrap, so that it must find nothing in its way.
-            words += [_ERASE_BELOW, "\x1b[?7h", *(f"{line}\r\n" for line in above), "\x1b[?7l"]
+            # What is printed above may wrap, so that it must find nothing in its way. Lines
+            # are erased one by one: where a screen is erased from its first line on, tmux
+            # takes it for a page to be kept in its history.
+            words += [f"{_ERASE_LINE}\x1b[B" * up, f"\x1b[{up}A" if up else ""]
+            words += ["\x1b[?7h", *(f"{line}\r\n" for line in above), "\x1b[?7l"]
             words += [f"{line}\r\n" for line in block]
         else:
             old = [*self._block, *([""] * (len(block) - len(self._block)))]

@@ -51,6 +51,12 @@ def test_where_all_images_lack_something_it_is_what_was_asked_for() -> None:
     assert command(*ends, asked=asked(images=["*o*"])) == "fleet build *o*"
 
 
+def test_a_command_line_stays_short() -> None:
+    ends = [failed(id=job(f"image-{n}", ARM64)) for n in range(11)]
+    assert command(finished(), *ends[:2], asked=asked()) == "fleet build image-0 image-1"
+    assert command(finished(), *ends, asked=asked()) == "fleet build"
+
+
 def test_an_index_that_was_not_published_is_missing_too() -> None:
     error = ErrorInfo.of(RegistryDenied("no push"))
     ends = (finished(), finished(id=job("tools", ARM64)), index("tools", error=error))

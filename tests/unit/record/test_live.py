@@ -290,8 +290,7 @@ def test_what_a_key_press_echoes_is_gone_with_the_next_frame(show: Show) -> None
     show.tell(*plan(HELLO), *at_work())
     show.rows()
     show.terminal.write("^C")
-    show.tell(Notice(message="interrupted; what was begun goes on"))
-    assert not any("^C" in row for row in show.rows())
+    assert not any("^C" in row for row in show.rows(after=1))
 
 
 @pytest.mark.parametrize("size", [(60, 24), (140, 24), (100, 12), (33, 24), (100, 40)])
@@ -306,6 +305,20 @@ def test_a_resized_terminal_shows_one_frame(show: Show, size: tuple[int, int]) -
     assert sum("linux/arm64" in row for row in told) == 1
     assert sum("linux/amd64" in row for row in told) == 1
     assert sum("run r1" in row for row in told) == 1
+
+
+def test_a_frame_as_high_as_the_screen_leaves_no_copy_in_the_history() -> None:
+    jobs = [job(f"image-{n:03}", ARM64) for n in range(30)]
+    show = Show(90, 10)
+    show.tell(run_started("fleet", "build"), *plan(*jobs))
+    show.tell(*(event for id in jobs for event in at_work(id)))
+    for id in jobs[:5]:
+        show.rows(after=1)
+        show.tell(finished(id=id))
+    show.rows()
+    ended = [f"✓ {id} built on thunderx-1" for id in jobs[:5]]
+    assert [*show.terminal.history, *show.terminal.rows][:6] == ["run r1", *ended]
+    show.display.close()
 
 
 @settings(max_examples=60, deadline=None)
