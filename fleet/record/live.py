@@ -105,6 +105,8 @@ class LiveTerminal(PlainTerminal):
         with self._lock:
             if isinstance(event, JobStarted):
                 self._builds.pop(event.job, None)
+            elif isinstance(event, JobFinished):
+                self._estimated = float("-inf")
             elif isinstance(event, RunStarted):
                 self._view.usual = self._usual()
             super().read(event)

@@ -70,11 +70,12 @@ class Tmux:
         told = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
         size = ["-x", str(COLUMNS), "-y", str(LINES)]
         self._do("new-session", "-d", *size, *told, "-c", str(folder), "sh")
+        self._do("send-keys", "PS1='$ '", "Enter")
 
     def enter(self, line: str) -> None:
         """Type a line on an empty screen."""
         self._do("send-keys", "clear", "Enter")
-        self.until(lambda shown: len(shown.split()) <= 1)
+        self.until(lambda shown: shown == "$")
         self._do("send-keys", line, "Enter")
 
     def shown(self, *, colours: bool = False) -> str:
@@ -118,7 +119,6 @@ def take(home: Path) -> tuple[str, str]:
         "HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(TOP),
-        "PS1": "$ ",
         "LANG": "C.UTF-8",
     }
     terminal = Tmux(folder, environment)

@@ -165,6 +165,8 @@ def test_the_bar_says_how_far_it_is_and_what_is_left(show: Show) -> None:
     bar = show.rows(after=60)[-1]
     assert bar.endswith("1 of 2 jobs  1:00  about 4 min left")
     assert 0 < bar.count("━") < 40
+    show.tell(finished())
+    assert show.rows(after=0.25)[-1].endswith("2 of 2 jobs  1:00")
 
 
 def test_before_the_plan_stands_it_says_what_is_done(show: Show) -> None:
