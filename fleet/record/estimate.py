@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from fleet.models import Action, JobId
+from fleet.models import Action, JobId, Step
 from fleet.record.story import JobStory, Story
 
 
@@ -57,7 +57,9 @@ def estimate(story: Story, usual: Mapping[JobId, float], now: float) -> Estimate
         if own is not None:
             late += spent > own
             done += min(spent, 0.95 * own)
-        running.append((max(0.0, (own or 0.0) - spent), id, attempt.host))
+        pushed = attempt.step is not None and attempt.step.step in (Step.PUSH, Step.VERIFY)
+        # The slot of what is being pushed is free already.
+        running.append((max(0.0, (own or 0.0) - spent), id, "" if pushed else attempt.host))
     return Estimate(
         left=_left(story, waiting, running, usual),
         share=done / total if total else 1.0,

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from fleet.errors import ConnectionLost
-from fleet.events import Event, HostLost, HostProbed, JobPlanned
-from fleet.models import Action, ErrorInfo, HostReport, HostSpec, JobId, Status
+from fleet.events import Event, HostLost, HostProbed, JobPlanned, StepStarted
+from fleet.models import Action, ErrorInfo, HostReport, HostSpec, JobId, Status, Step
 from fleet.record.estimate import Estimate, estimate
 from fleet.record.frame import remaining_text, roughly
 from fleet.record.story import Story
@@ -58,6 +58,14 @@ def test_what_runs_takes_what_it_usually_takes_less_what_it_has_taken() -> None:
     known = left(plan(A), plan(B), begun(A, "x", 970), usual={A: 100.0, B: 60.0})
     assert (known.left, known.late, known.unknown) == (70, 0, 0)
     assert known.share == pytest.approx(30 / 160)
+
+
+def test_a_slot_is_free_while_what_was_built_there_is_pushed() -> None:
+    pushing = StepStarted(step=Step.PUSH, job=A, host="x", attempt=1)
+    events = (plan(A, "x"), plan(B, "x"), begun(A, "x", 990))
+    usual = {A: 100.0, B: 60.0}
+    assert left(*events, usual=usual).left == 150
+    assert left(*events, pushing, usual=usual).left == 90
 
 
 def test_a_lost_host_takes_no_job() -> None:
