@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def test_a_failed_run_ends_with_what_why_where_and_how_to_go_on(
     told = [*seen.terminal.history, *seen.rows()]
     start = told.index("broken linux/amd64 failed on amd64-1:")
     last = "\n".join(told[start:])
-    assert "| x.c:1: error: no" in last
+    assert re.search(r"\| #\d+ [\d.]+ x\.c:1: error: no", last)
     assert "1 built, 1 failed" in last
     assert "again, what is missing: fleet build broken --inventory" in last.replace("\n", "")
     # A dumb terminal, and nobody at it, are given lines.
