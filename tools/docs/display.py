@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -26,18 +27,16 @@ from rich.text import Text
 from lab import Lab
 from tools.docs.session import FORMAT, TOP
 
-HOSTS = ("amd64-1", "armv7-1")
+HOSTS = "amd64-1,armv7-1"
 INVENTORY = """\
 registry: embedded
 ssh_config: ../lab_config
-platforms: [linux/amd64, linux/arm/v7]
-hosts:
-  amd64-1: {slots: 3}
-  armv7-1: {slots: 2}
+hosts: {hosts}
 images:
   busybox:
-  hello: {smoke: [/bin/hello]}
+  hello: {{smoke: [/bin/hello]}}
   library:
+  manual:
   server:
   tools:
 """
@@ -56,9 +55,10 @@ exit 2
 """
 DOCKERFILES = {
     "library": "FROM busybox AS builder\nCOPY --chmod=755 make /bin/\nRUN make configure 4\n"
-    "RUN make library 25\nFROM busybox\nCOPY --from=builder /bin/busybox /library\n",
-    "server": "FROM library\nCOPY --chmod=755 make /bin/\nRUN make server 20\n",
-    "tools": "FROM busybox\nCOPY --chmod=755 make /bin/\nRUN make fetch 6\nRUN make tools 15\n",
+    "RUN make library 14\nFROM busybox\nCOPY --from=builder /bin/busybox /library\n",
+    "manual": "FROM busybox\nCOPY --chmod=755 make /bin/\nRUN make manual 16\n",
+    "server": "FROM library\nCOPY --chmod=755 make /bin/\nRUN make server 8\n",
+    "tools": "FROM busybox\nCOPY --chmod=755 make /bin/\nRUN make fetch 4\nRUN make tools 9\n",
 }
 
 
@@ -99,7 +99,7 @@ class Tmux:
         return done.stdout
 
 
-def lay_out(home: Path, lab: Lab) -> None:
+def lay_out(home: Path, lab: Lab, hosts: Sequence[str]) -> None:
     """The inventory and its images, below a home."""
     (home / "lab_config").write_text(lab.ssh_config.read_text())
     folder = home / "images" / "dockerfiles"
@@ -109,7 +109,9 @@ def lay_out(home: Path, lab: Lab) -> None:
         (folder / image).mkdir()
         (folder / image / "Dockerfile").write_text(dockerfile)
         (folder / image / "make").write_text(MAKE)
-    (folder.parent / "inventory.yml").write_text(INVENTORY)
+    (folder.parent / "inventory.yml").write_text(
+        INVENTORY.format(hosts=json.dumps({name: {"slots": 2} for name in hosts}))
+    )
 
 
 def take(home: Path) -> tuple[str, str]:
@@ -126,7 +128,7 @@ def take(home: Path) -> tuple[str, str]:
         terminal.enter("fleet build")
         terminal.until(_ended)
         terminal.enter("fleet build --force --no-cache")
-        terminal.until(lambda shown: shown.count("RUN make") >= 4 and "library" in shown)
+        terminal.until(lambda shown: shown.count("RUN make") >= 3 and "✓" in shown)
         at_work = terminal.shown(colours=True)
         terminal.until(_ended)
         (folder / "dockerfiles" / "tools" / "make").write_text(BROKEN)
@@ -156,12 +158,14 @@ def main(arguments: Sequence[str]) -> int:
     """Take the pictures, on a lab of its own or on one that is up."""
     options = argparse.ArgumentParser(prog="tools.docs.display", description=__doc__)
     options.add_argument("--lab", help="a lab that is up, which is left so")
+    options.add_argument("--hosts", default=HOSTS, help="of the lab; more platforms show more")
     chosen = options.parse_args(arguments)
+    hosts = chosen.hosts.split(",")
     with tempfile.TemporaryDirectory() as home:
         lab = Lab.named(chosen.lab or "display")
         try:
-            lab.up(HOSTS)
-            lay_out(Path(home), lab)
+            lab.up(hosts)
+            lay_out(Path(home), lab, hosts)
             screens = take(Path(home))
         finally:
             if chosen.lab is None:
