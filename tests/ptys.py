@@ -49,6 +49,11 @@ class Sitting:
         with self._lock:
             return self.terminal.rows
 
+    def told(self) -> list[str]:
+        """The same, after what has left it above."""
+        with self._lock:
+            return [*self.terminal.history, *self.terminal.rows]
+
     def until(self, words: str, seconds: float = 120.0) -> list[str]:
         """What stands there once those words are on the screen."""
         return self.until_true(lambda rows: any(words in row for row in rows), words, seconds)

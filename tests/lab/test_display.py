@@ -52,7 +52,7 @@ def test_a_build_is_drawn_in_place_resized_and_interrupted_twice(
     seen.press(b"\x03")
     assert seen.wait() == 130
     rows = seen.rows()
-    assert any("is cancelled" in row for row in [*seen.terminal.history, *rows])
+    assert any("is cancelled" in row for row in seen.told())
     assert rows[-1].startswith("record: ")
     assert not any("of 2 jobs" in row for row in rows)
     assert seen.terminal.visible
@@ -65,7 +65,7 @@ def test_a_failed_run_ends_with_what_why_where_and_how_to_go_on(
     image(tmp_path, "broken", "FROM busybox\nRUN echo x.c:1: error: no; exit 7\n")
     seen = sit(controller, "build")
     assert seen.wait() == 1
-    told = [*seen.terminal.history, *seen.rows()]
+    told = seen.told()
     start = told.index("broken linux/amd64 failed on amd64-1:")
     last = "\n".join(told[start:])
     assert re.search(r"\| #\d+ [\d.]+ x\.c:1: error: no", last)
@@ -74,7 +74,7 @@ def test_a_failed_run_ends_with_what_why_where_and_how_to_go_on(
     # A dumb terminal, and nobody at it, are given lines.
     again = sit(controller, "build", "broken", TERM="dumb")
     assert again.wait() == 1
-    assert any("[linux/amd64@amd64-1] broken: started" in row for row in again.rows())
+    assert any("[linux/amd64@amd64-1] broken: started" in row for row in again.told())
     quiet = sit(controller, "build", "busybox", "--quiet")
     assert quiet.wait() == 0
-    assert quiet.rows() == []
+    assert quiet.told() == []

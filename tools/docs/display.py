@@ -67,9 +67,9 @@ class Tmux:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._base = ["tmux", "-L", f"fleet-{os.getpid()}", "-f", os.devnull]
-        told = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
+        self._environment = {**os.environ, **environment}
         size = ["-x", str(COLUMNS), "-y", str(LINES)]
-        self._do("new-session", "-d", *size, *told, "-c", str(folder), "sh")
+        self._do("new-session", "-d", *size, "-c", str(folder), "sh")
         self._do("send-keys", "PS1='$ '", "Enter")
 
     def enter(self, line: str) -> None:
@@ -95,8 +95,10 @@ class Tmux:
         self._do("kill-server")
 
     def _do(self, *words: str) -> str:
-        done = subprocess.run([*self._base, *words], capture_output=True, text=True, check=True)
-        return done.stdout
+        argv = [*self._base, *words]
+        return subprocess.run(
+            argv, env=self._environment, capture_output=True, text=True, check=True
+        ).stdout
 
 
 def lay_out(home: Path, lab: Lab, hosts: Sequence[str]) -> None:
