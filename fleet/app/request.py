@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Any, TextIO, assert_never
 
 from fleet import inventory, plan
+from fleet.app.history import expected
 from fleet.durations import parse_duration
 from fleet.errors import UsageError
 from fleet.events import Emit, Event, Notice
 from fleet.models import Inventory, Pairs, Selection
 from fleet.platforms import Platform
-from fleet.record import FailureTerminal, JsonLines, PlainTerminal, Tee
+from fleet.record import (
+    FailureTerminal,
+    JsonLines,
+    PlainTerminal,
+    Tee,
+    can_draw,
+    wants_colour,
+)
 from fleet.record.past import PastRun
 from fleet.record.tee import Reader
 from fleet.run.provenance import moment_of
@@ -127,6 +135,8 @@ def load(request: Request) -> Inventory:
 class Progress(StrEnum):
     """How a run is shown while it goes on."""
 
+    AUTO = "auto"  # tty where there is a terminal that can draw, else plain
+    TTY = "tty"  # the jobs at work, redrawn in place
     PLAIN = "plain"  # a line per event and per line of a build
     STEPS = "steps"  # the same without the lines of builds
     RAWJSON = "rawjson"  # the events
@@ -136,6 +146,12 @@ class Progress(StrEnum):
 def reader(progress: Progress, out: TextIO) -> tuple[Reader, ...]:
     """The reader that shows a run on a stream."""
     match progress:
+        case Progress.AUTO:
+            return reader(Progress.TTY if can_draw(out) else Progress.PLAIN, out)
+        case Progress.TTY:
+            from fleet.record.live import LiveTerminal  # imports rich: late
+
+            return (LiveTerminal(out, usual=expected, colour=wants_colour()),)
         case Progress.PLAIN:
             return (PlainTerminal(out),)
         case Progress.STEPS:

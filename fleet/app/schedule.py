@@ -68,7 +68,7 @@ class Nightly:
         """The command, which prints nothing when all is well."""
         found = shutil.which("fleet")
         fleet = [os.path.abspath(found)] if found else [sys.executable, "-m", "fleet"]
-        told = ["build", "--inventory", str(self.inventory), "--progress", "quiet"]
+        told = ["build", "--inventory", str(self.inventory), "--quiet"]
         return (*fleet, *told, *self.arguments)
 
     @property

@@ -21,6 +21,7 @@ from fleet.cli.options import (
     PlatformOption,
     ProgressChoice,
     ProgressOption,
+    QuietOption,
     RegistryOption,
     RetriesOption,
     Run,
@@ -97,6 +98,7 @@ def build(
     ] = False,
     wait: WaitOption = False,
     progress: ProgressOption = ProgressChoice.auto,
+    quiet: QuietOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan and explain; the same as `fleet plan`.")
     ] = False,
@@ -107,7 +109,7 @@ def build(
 
     fleet build orthanc --limit pi-1 -- one image on one host; other platforms stay
 
-    fleet build --max-age 7d --progress quiet -- from cron: anew what is older than a week
+    fleet build --max-age 7d --quiet -- from cron: anew what is older than a week
     """
     from fleet import app as fleet
 
@@ -134,14 +136,14 @@ def build(
         _explain(request, as_json=False)
         return
     reports = fleet.report_writers(junit=junit, summary=summary)
-    raise typer.Exit(int(fleet.build(request, (*readers(progress), *reports))))
+    raise typer.Exit(int(fleet.build(request, (*readers(progress, quiet=quiet), *reports))))
 
 
-def readers(progress: ProgressChoice) -> Any:
-    """The readers of a run's events that show it as asked."""
+def readers(progress: ProgressChoice, *, quiet: bool) -> Any:
+    """The readers of a run's events that show it as asked; ``quiet`` has the last word."""
     from fleet import app as fleet
 
-    shown = ProgressChoice.plain if progress is ProgressChoice.auto else progress
+    shown = ProgressChoice.quiet if quiet else progress
     return fleet.reader(fleet.Progress(shown.value), sys.stdout)
 
 
@@ -154,6 +156,7 @@ def stitch(
     retries: RetriesOption = 5,
     wait: WaitOption = False,
     progress: ProgressOption = ProgressChoice.auto,
+    quiet: QuietOption = False,
 ) -> None:
     """Put an index of what stands under the arch tags, and build nothing.
 
@@ -170,7 +173,7 @@ def stitch(
         wait=-1.0 if wait else 0.0,
         command=tuple(sys.argv),
     )
-    raise typer.Exit(int(fleet.stitch(request, readers(progress))))
+    raise typer.Exit(int(fleet.stitch(request, readers(progress, quiet=quiet))))
 
 
 @app.command()
@@ -178,6 +181,7 @@ def resume(
     run: LatestRun = None,
     inventory: InventoryOption = DEFAULT_INVENTORY,
     progress: ProgressOption = ProgressChoice.auto,
+    quiet: QuietOption = False,
 ) -> None:
     """Go on with a run that was interrupted: collect what was built, follow what is being built.
 
@@ -187,7 +191,7 @@ def resume(
     """
     from fleet import app as fleet
 
-    code = fleet.resume(run, inventory, readers(progress), command=tuple(sys.argv))
+    code = fleet.resume(run, inventory, readers(progress, quiet=quiet), command=tuple(sys.argv))
     raise typer.Exit(int(code))
 
 

@@ -21,6 +21,7 @@ class ProgressChoice(StrEnum):
     """How a run is shown."""
 
     auto = "auto"
+    tty = "tty"
     plain = "plain"
     steps = "steps"
     rawjson = "rawjson"
@@ -152,5 +153,13 @@ WaitOption = Annotated[
     bool, typer.Option("--wait", help="Wait for another run on this inventory to end.")
 ]
 ProgressOption = Annotated[
-    ProgressChoice, typer.Option(envvar="FLEET_PROGRESS", help="How the run is shown.")
+    ProgressChoice,
+    typer.Option(
+        envvar="FLEET_PROGRESS",
+        help="How the run is shown: drawn in place on a terminal (tty), as lines (plain; steps"
+        " leaves out what builds print), as events (rawjson), or not unless it fails (quiet).",
+    ),
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing unless something went wrong.")
 ]

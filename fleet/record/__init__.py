@@ -4,7 +4,7 @@ from fleet.record.folder import RunFolder, state_home
 from fleet.record.jsonl import JsonLines
 from fleet.record.logs import LogFiles
 from fleet.record.tee import Tee
-from fleet.record.terminal import FailureTerminal, PlainTerminal
+from fleet.record.terminal import FailureTerminal, PlainTerminal, can_draw, wants_colour
 
 __all__ = [
     "FailureTerminal",
@@ -13,5 +13,7 @@ __all__ = [
     "PlainTerminal",
     "RunFolder",
     "Tee",
+    "can_draw",
     "state_home",
+    "wants_colour",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter
+from collections.abc import Mapping
 from typing import TextIO, assert_never
 
 from fleet.events import (
@@ -35,6 +37,8 @@ from fleet.models import (
     Outcome,
     Status,
 )
+from fleet.record.again import again, missing_images
+from fleet.record.story import Story
 from fleet.record.tables import error_text, fate
 from fleet.record.text import at_rest, count, plain, seconds, size
 
@@ -49,15 +53,14 @@ class PlainTerminal:
     def __init__(self, out: TextIO, *, verbose: bool = True) -> None:
         self._out = out
         self._verbose = verbose
-        self._run: RunStarted | None = None
+        self._story = Story()
         self._outcomes: list[Outcome] = []
         self._indexes: list[IndexOutcome] = []
 
     def read(self, event: Event, /) -> None:
         """Print one event."""
+        self._story.read(event)
         match event:
-            case RunStarted():
-                self._run = event
             case JobFinished():
                 self._outcomes.append(event.outcome)
             case IndexFinished():
@@ -107,7 +110,7 @@ class PlainTerminal:
             case IndexFinished():
                 self._say(*describe_index(event.outcome))
             case RunFinished():
-                self._say(*self._summary(event))
+                self._summarize(event)
 
     def close(self) -> None:
         """Flush; the stream belongs to whoever opened it."""
@@ -117,34 +120,38 @@ class PlainTerminal:
         at = f"@{host}" if host else ""
         self._say(*(f"[{job.platform}{at}] {job.image}: {line}" for line in text.split("\n")))
 
-    def _say(self, *texts: str) -> None:
+    def _say(self, *texts: str, style: str = "") -> None:
         """The one way out: nothing that a terminal would obey passes, nor what it cannot show."""
         encoding = getattr(self._out, "encoding", None) or "utf-8"
-        for text in texts:
-            for line in text.split("\n"):
-                shown = plain(line).encode(encoding, "replace").decode(encoding)
-                self._out.write(shown + "\n")
+        lines = [plain(line) for text in texts for line in text.split("\n")]
+        self._write([line.encode(encoding, "replace").decode(encoding) for line in lines], style)
+
+    def _write(self, lines: list[str], style: str) -> None:
+        """Put lines out; ``style`` says what they are, to whoever has colours."""
+        self._out.write("".join(f"{line}\n" for line in lines))
         self._out.flush()
 
     # --- the end --------------------------------------------------------------------------
 
-    def _summary(self, event: RunFinished) -> list[str]:
-        lines = []
+    def _summarize(self, event: RunFinished) -> None:
+        """What failed, why, and where more of it is; what the run came to; how to go on."""
         for outcome in self._outcomes:
             if outcome.status is Status.FAILED:
-                lines += ["", *describe_failure(outcome)]
+                head, *why = describe_failure(outcome)
+                self._say("", head, style="bad")
+                self._say(*why)
         for index in self._indexes:
             if index.error is not None:
                 what = "is not published" if not index.published else "is published, and"
-                lines += ["", f"{index.plan.repository} {what}:"]
-                lines += [f"  {line}" for line in error_text(index.error)]
+                self._say("", f"{index.plan.repository} {what}:", style="bad")
+                self._say(*(f"  {line}" for line in error_text(index.error)))
         done = self._counts() or ("nothing was done" if event.exit_code else "nothing to do")
-        lines += ["", f"{done}; {seconds(event.seconds)}; exit {event.exit_code}"]
-        if not all(outcome.good for outcome in self._outcomes):
-            lines.append(f"again, what is missing: {self._again()}")
-        if self._run is not None:
-            lines.append(f"record: {self._run.folder}")
-        return lines
+        told = f"{done}; {seconds(event.seconds)}; exit {event.exit_code}"
+        self._say("", told, style="bad" if event.exit_code else "good")
+        if missing_images(self._story):
+            self._say(f"again, what is missing: {shlex.join(again(self._story))}", style="bold")
+        if self._story.folder is not None:
+            self._say(f"record: {self._story.folder}")
 
     def _counts(self) -> str:
         jobs = Counter(outcome.status for outcome in self._outcomes)
@@ -153,21 +160,13 @@ class PlainTerminal:
         told += [f"{count(number, 'index')} {fate}" for fate, number in indexes.items()]
         return ", ".join(told)
 
-    def _again(self) -> str:
-        """The command that does what is missing and, as nothing is repeated, only that."""
-        arguments = self._run.command[1:] if self._run is not None else ()
-        if not arguments:
-            missing = dict.fromkeys(o.id.image for o in self._outcomes if not o.good)
-            arguments = ("build", *missing)
-        return shlex.join(["fleet", *(word for word in arguments if word != "--force")])
-
 
 class FailureTerminal(PlainTerminal):
     """Prints nothing of a run that went well, and the summary of one that did not."""
 
     def _show(self, event: Event) -> None:
         if isinstance(event, RunFinished) and event.exit_code != 0:
-            self._say(*self._summary(event))
+            self._summarize(event)
 
 
 def describe_host(report: HostReport) -> list[str]:
@@ -231,3 +230,13 @@ def describe_index(outcome: IndexOutcome) -> list[str]:
     if outcome.error is not None:
         lines.append(f"{outcome.plan.repository}: {outcome.error.message}")
     return lines
+
+
+def wants_colour(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether colours are wanted (https://no-color.org)."""
+    return not environ.get("NO_COLOR")
+
+
+def can_draw(out: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a stream is a terminal that has more than lines."""
+    return out.isatty() and environ.get("TERM", "dumb") not in ("", "dumb", "unknown")

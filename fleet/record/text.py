@@ -42,6 +42,14 @@ def age(value: float) -> str:
     return count(int(max(0.0, value)), "second")
 
 
+def clock(value: float) -> str:
+    """A duration in little room, as a clock shows it: ``0:05``, ``12:40``, ``1:02:03``."""
+    minutes, rest = divmod(int(max(0.0, value)), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d}"
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
 def size(value: float) -> str:
     """A number of bytes: ``812 B``, ``4.1 MB`` (powers of 1000, as registries show them)."""
     if value < 1000:

@@ -54,7 +54,7 @@ TOUR = (
 )
 _WIDTH = 132
 # Fonts from elsewhere are left out: the picture asks nobody for anything.
-_FORMAT = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.S)
+FORMAT = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.S)
 
 
 def session(lab: Lab, home: Path) -> Iterator[tuple[str, str]]:
@@ -109,7 +109,7 @@ def picture(shown: Sequence[tuple[str, str]]) -> str:
         console.print(Text(f"$ {command}", style="bold"))
         if output:
             console.print(Text.from_ansi(output.rstrip("\n")), soft_wrap=False)
-    return console.export_svg(title="fleet", code_format=_FORMAT, unique_id="fleet")
+    return console.export_svg(title="fleet", code_format=FORMAT, unique_id="fleet")
 
 
 def main(arguments: Sequence[str]) -> int:

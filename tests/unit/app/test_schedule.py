@@ -59,7 +59,7 @@ def test_a_timer_makes_up_for_what_was_missed_and_a_service_is_quiet(tmp_path: P
     timer, service = files["fleet-nightly.timer"], files["fleet-nightly.service"]
     assert "OnCalendar=*-*-* 02:30:00\nPersistent=true\nRandomizedDelaySec=10m\n" in timer
     assert '"build" "--inventory"' in service
-    assert '"--progress" "quiet" "--max-age" "7d"' in service
+    assert '"--quiet" "--max-age" "7d"' in service
     assert 'Environment="XDG_STATE_HOME=/var/x y"' in service
     assert "a 50%% place" in service
 

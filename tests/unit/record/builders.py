@@ -87,13 +87,14 @@ def index(name: str = "hello", **rest: Any) -> IndexFinished:
     return IndexFinished(outcome=IndexOutcome(plan=plan, **told, **rest))
 
 
-def run_started(*command: str) -> RunStarted:
+def run_started(*command: str, **request: Any) -> RunStarted:
     return RunStarted(
         run="r1",
         version="0.1.0",
         inventory=Path("inventory.yml"),
         command=command,
         folder=Path("/state/runs/r1"),
+        request=request,
     )
 
 

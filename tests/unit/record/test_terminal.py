@@ -234,7 +234,8 @@ def test_a_run_that_could_not_begin_does_not_claim_that_there_was_nothing_to_do(
 
 def test_a_failed_job_shows_its_last_lines_its_log_and_the_command_that_retries_it() -> None:
     lines = shown(
-        run_started("/opt/venv/bin/fleet", "build", "--inventory", "my fleet.yml", "--force"),
+        run_started("/opt/venv/bin/fleet", "build", inventory="my fleet.yml"),
+        finished(id=job("base", ARM64)),
         failed(),
         finished(Status.SKIPPED, "its parent failed", id=job("plugins", ARM64)),
         index(error=ErrorInfo.of(RegistryDenied("no push", hint="log in"))),
@@ -252,8 +253,8 @@ def test_a_failed_job_shows_its_last_lines_its_log_and_the_command_that_retries_
         "  no push",
         "    log in",
         "",
-        "1 failed, 1 skipped, 1 index not published; 2 min 05 s; exit 1",
-        "again, what is missing: fleet build --inventory 'my fleet.yml'",
+        "1 built, 1 failed, 1 skipped, 1 index not published; 2 min 05 s; exit 1",
+        "again, what is missing: fleet build hello plugins --inventory 'my fleet.yml'",
         "record: /state/runs/r1",
     ]
 
@@ -261,6 +262,10 @@ def test_a_failed_job_shows_its_last_lines_its_log_and_the_command_that_retries_
 def test_without_a_command_line_the_images_that_are_missing_are_named() -> None:
     lines = shown(failed(), failed(id=job("hello", AMD64)), run_finished(1))
     assert lines[-1] == "again, what is missing: fleet build hello"
+
+
+def test_a_run_that_lacks_nothing_names_no_command() -> None:
+    assert not any("again" in told for told in shown(run_started(), finished(), run_finished()))
 
 
 def test_a_quiet_run_says_nothing_when_all_is_well_and_the_summary_when_not() -> None:

@@ -1,0 +1,46 @@
+"""How far a build is, by what BuildKit prints with ``--progress=plain``.
+
+Every vertex of a build has a number and is introduced by a line ``#7 [2/3] RUN make``;
+what it prints begins with the seconds that it has run (``#7 0.123 cc ...``), and a
+line of one word, or of one and more figures, tells its end. Vertices run side by
+side, and their lines are mixed (moby/buildkit, util/progress/progressui/printer.go).
+"""
+
+from __future__ import annotations
+
+import re
+
+_LINE = re.compile(r"#([1-9]\d*) (.+)")  # number 0 is buildx itself, and never ends
+_ENDED = re.compile(r"(?:DONE|CACHED|CANCELED)(?: [\d.]+s)?$|ERROR:? ?")
+_PRINTED = re.compile(r"\d+\.\d+(?: |$)|\.\.\.$")
+
+
+class Progress:
+    """What a build is at, told its lines one by one."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._open: dict[str, None] = {}  # the latest to say something is the last
+
+    def line(self, line: str) -> None:
+        """Take one line of the log."""
+        if not line.startswith("#") or not (match := _LINE.match(line)):
+            return
+        number, said = match.groups()
+        ended = _ENDED.match(said)
+        introduced = number in self._names or _PRINTED.match(said)
+        if not ended and (said.startswith("[") or not introduced):
+            self._names[number] = said
+        self._open.pop(number, None)
+        if not ended and number in self._names:
+            self._open[number] = None
+
+    @property
+    def now(self) -> str:
+        """The step that last said something and has not ended: ``[2/3] RUN make``.
+
+        Between two steps, and before the first, it is the last one that was known,
+        or empty.
+        """
+        number = next(reversed(self._open or self._names), None)
+        return "" if number is None else self._names[number]
