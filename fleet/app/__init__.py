@@ -5,7 +5,8 @@ probe, plan, announce, execute; publishing happens within ``execute``, as soon a
 last member of an index is in. `request` is what was asked for, `recording` the record
 of it, `workshop` an opened inventory, `counter` where published images are asked for,
 `machines` what the commands
-about hosts make of them, `prune` what is removed there, and `commands` the others.
+about hosts make of them, `prune` what is removed there, `renting` what is rented
+between runs, and `commands` the others.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from fleet.app.machines import (
     unreached,
 )
 from fleet.app.prune import prune, pruned
+from fleet.app.renting import release_hosts
 from fleet.app.report import Form, report, report_writers
 from fleet.app.request import Progress, Request, load, reader, teller
 from fleet.app.schedule import (
@@ -99,6 +101,7 @@ __all__ = [
     "reader",
     "rebuild",
     "recent_runs",
+    "release_hosts",
     "remove_line",
     "remove_units",
     "report",

@@ -42,7 +42,8 @@ class LocalCommand:
 
     It runs in ``folder``, in fleet's environment without the registry's credentials and
     with what ``extra`` adds, and reads what it is ``given``. With ``output``, what it
-    prints goes into that file, and only its errors are lines to be told.
+    prints goes into that file, and only its errors are lines to be told. Before it is
+    ended, it is asked to end, and has ``grace`` seconds for that.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class LocalCommand:
         extra: Mapping[str, str] | None = None,
         given: bytes = b"",
         output: IO[bytes] | None = None,
+        grace: float | None = None,
     ) -> None:
         self._argv = argv
         self._folder = folder
         self._extra = extra or {}
         self._given = given
         self._output = output
+        self._grace = grace
         self._messages: queue.SimpleQueue[str | Ended | Interrupt] = queue.SimpleQueue()
 
     def interrupt(self, how: Interrupt) -> None:
@@ -83,7 +86,7 @@ class LocalCommand:
                     return message
                 on_line(message)
         finally:
-            _end(process)
+            _end(process, _GRACE if self._grace is None else self._grace)
 
     def _started(self) -> subprocess.Popen[bytes]:
         with tempfile.TemporaryFile() as given:
@@ -131,7 +134,7 @@ def _thread(work: Callable[..., None], *arguments: object) -> threading.Thread:
     return thread
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], grace: float) -> None:
     """End the command and all of its process group, if it still runs: first kindly."""
     if process.poll() is not None:
         return
@@ -139,4 +142,4 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
+            process.wait(grace)
