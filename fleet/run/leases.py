@@ -34,7 +34,7 @@ class Leases:
         """One of them; None where it is not up."""
         try:
             told = json.loads(self._file(host).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError):
             told = {}

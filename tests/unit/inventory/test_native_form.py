@@ -469,5 +469,6 @@ def test_two_groups_do_not_rent_one_host() -> None:
           b: {hosts: [rock-1], provision: {up: y, down: y}}
         """
     assert complaints(text) == [
-        "5:24: 'rock-1' is rented by the group 'a' already (line 4); give it a `provision` of its own"
+        "5:24: 'rock-1' is rented by the group 'a' already (line 4); give it a"
+        " `provision` of its own"
     ]
