@@ -45,7 +45,7 @@ def plan_text(
         if report.error is not None:
             lines += error_text(report.error)
         if report.to_come:
-            lines.append(f"{report.spec.name}: not up; a build rents it if a job needs it")
+            lines.append(f"{report.spec.name}: a build rents it if a job needs it")
     if registry_error is not None:
         lines += error_text(registry_error)
         lines.append("the registry was not asked: what it holds already is not known")

@@ -113,9 +113,7 @@ class _StayedAway:
     error: FleetError
 
 
-_Message = (
-    _Ended | Begun | _Built | _Back | _StayedAway | _Rented | IndexOutcome | Interrupt
-)
+_Message = _Ended | Begun | _Built | _Back | _StayedAway | _Rented | IndexOutcome | Interrupt
 
 
 def execute(

@@ -108,7 +108,7 @@ def test_a_host_is_rented_for_a_build_and_a_night_without_changes_rents_nothing(
     tenant: Callable[..., Tenant], lab: Lab
 ) -> None:
     fleet = tenant()
-    assert f"{HOST}: not up" in fleet.fleet("plan").stdout
+    assert f"{HOST}: a build rents it if a job needs it" in fleet.fleet("plan").stdout
     assert "not up" in fleet.fleet("hosts").stdout
     assert fleet.fleet("doctor").stdout.count("FAULT") == 0
     assert fleet.commands() == []

@@ -631,11 +631,11 @@ def test_what_speaks_against_a_host_is_told_from_what_speaks_against_a_job(
 # --- interruption -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_stops_following_and_returns_what_there_is(
     stage: Stage, number: signal.Signals
 ) -> None:
-    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
     def interrupted() -> None:
         os.kill(os.getpid(), number)
@@ -643,7 +643,7 @@ def test_an_interrupt_stops_following_and_returns_what_there_is(
 
     stage.fault(interrupted, step="build", host="pi-1")
     outcomes, indexes = stage.run()
-    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     ended = ends(outcomes)
     assert len(ended) == 9
     assert ended["hello linux/arm/v7"] == (
