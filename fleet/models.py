@@ -8,11 +8,13 @@ hosts are, what the registry holds, what is planned, what became of it.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from fleet.errors import FleetError
 from fleet.platforms import Platform
@@ -397,6 +399,18 @@ class Lease:
     since: float  # seconds since the epoch
     provision: Provision
     told: str = field(default="", repr=False)  # it is the provider's, and may hold secrets
+
+
+def printed_object(told: str) -> dict[str, Any] | None:
+    """The JSON object that an ``up`` has printed: all that it printed, or the last line of it."""
+    for text in (told, told.rstrip().rpartition("\n")[2]):
+        try:
+            value = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            return value
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

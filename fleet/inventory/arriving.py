@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fleet.errors import UsageError
 from fleet.inventory.addresses import parse_address, parse_port
-from fleet.models import HostSpec
+from fleet.models import HostSpec, printed_object
 
 _FORM = '`up` prints JSON such as {"address": "user@host:port", "host_key": "ssh-ed25519 AAAA..."}'
 
@@ -42,13 +41,8 @@ def arrived(spec: HostSpec, told: str) -> HostSpec:
 
 
 def _object(told: str) -> dict[str, Any]:
-    for text in (told, told.rstrip().rpartition("\n")[2]):
-        try:
-            value = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            return value
+    if (found := printed_object(told)) is not None:
+        return found
     shown = "nothing" if not told.strip() else "no JSON object"
     raise UsageError(f"`up` printed {shown}", hint=_FORM)
 

@@ -7,6 +7,7 @@ written down before (``leases``), so that it is found again by the next run, by
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
 import threading
@@ -33,7 +34,7 @@ from fleet.events import (
     ProvisionLine,
     ProvisionStarted,
 )
-from fleet.models import HostSpec, Lease, Provision
+from fleet.models import HostSpec, Lease, Provision, printed_object
 from fleet.run.interrupts import Interrupt, interrupts_to
 from fleet.run.leases import Leases
 from fleet.run.local import Ended, LocalCommand, why_not
@@ -277,7 +278,7 @@ class Rental:
             provision.down,
             folder=provision.folder,
             extra=_extra(lease.host),
-            given=(lease.told.strip() or "{}").encode() + b"\n",
+            given=json.dumps(printed_object(lease.told) or {}).encode() + b"\n",
         )
         failed = self._follow(lease.host, "down", provision.down, local, provision.timeout, tail)
         if failed is not None:

@@ -122,6 +122,25 @@ def test_a_host_is_rented_probed_and_given_back_with_what_up_printed(desk: Make)
     assert len([e for e in it.events if isinstance(e, HostProbed)]) == 1
 
 
+@pytest.mark.parametrize(
+    ("printed", "given"),
+    [
+        (f"creating it\n{TOLD}\n", TOLD),
+        ('{\n  "address": "h"\n}\n', '{"address": "h"}'),
+        ("no object\n", "{}"),
+        ("", "{}"),
+    ],
+)
+def test_down_is_given_the_object_alone(
+    desk: Make, tmp_path: Path, printed: str, given: str
+) -> None:
+    (tmp_path / "printed").write_text(printed)
+    it = desk("cat printed")
+    it.rental.rent("rock-1")
+    it.rental.end()
+    assert it.log == [f"down rock-1 {given}"]
+
+
 def test_what_up_prints_is_private_and_in_no_event(desk: Make, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text('{"address": "a", "token": "hunter2"}')
     it = desk("cat secret")
