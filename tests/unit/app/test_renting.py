@@ -9,7 +9,7 @@ import pytest
 from fleet import app
 from fleet.app.renting import forgotten, is_up, leases_of, located
 from fleet.errors import ExitCode, HostNotRented, LockHeld, UsageError
-from fleet.models import HostSpec, Provision
+from fleet.models import HostSpec, Provision, PruneReport
 from fleet.record import state_home
 from fleet.run.lock import run_lock
 
@@ -124,9 +124,9 @@ def test_a_host_is_where_its_up_said(request_: app.Request) -> None:
 
 
 def test_what_is_left_on_a_host_that_is_not_up_is_nothing(request_: app.Request) -> None:
-    lines, code = app.prune(request_, older="1d")
-    assert (len(lines), code) == (2, ExitCode.OK)
-    assert lines[0] == "rock-1: not up, so that nothing is left there"
+    reports = app.prune(request_, keep="1d")
+    assert reports == (PruneReport(host="rock-1"), PruneReport(host="rock-2"))
+    assert app.pruned(reports) is ExitCode.OK
 
 
 def test_one_that_is_not_up_cannot_be_bootstrapped(request_: app.Request) -> None:
