@@ -23,6 +23,8 @@
     │   ├── CommandTimedOut      T  1   a command did not end by its deadline
     │   ├── HostStayedAway          3   it was waited for, and did not come back
     │   ├── HostNotAdded            3   it does not let fleet in, so the inventory stays as it is
+    │   ├── HostNotRented           3   its `up` failed, or what it rented is not what it should be
+    │   ├── HostNotReleased      T  1   its `down` failed: it is still up, and costs money
     │   └── EngineError             1   Docker on a host
     │       ├── EngineMissing       3   no docker command
     │       ├── EngineDown          3   the daemon does not answer
@@ -241,6 +243,30 @@ class HostNotAdded(HostError):
     """A machine does not let fleet in, and so was not added to the inventory."""
 
     exit_code = ExitCode.UNREACHABLE
+
+
+class HostNotRented(HostError):
+    """A host could not be rented: ``up`` failed, or what it rented is not as it should be."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+    def __init__(
+        self, host: str, message: str, *, hint: str | None = None, tail: Sequence[str] = ()
+    ) -> None:
+        super().__init__(host, message, hint=hint)
+        self.tail = tuple(tail)
+
+
+class HostNotReleased(HostError):
+    """A rented host could not be given back: ``down`` failed, and it may still cost money."""
+
+    transient = True
+
+    def __init__(self, host: str, message: str, *, tail: Sequence[str] = ()) -> None:
+        super().__init__(
+            host, message, hint=f"it may still be up: `fleet hosts down {host}` tries again"
+        )
+        self.tail = tuple(tail)
 
 
 # --- engines ------------------------------------------------------------------------------

@@ -88,6 +88,34 @@ class PrepareFinished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProvisionStarted(Event):
+    """A command that rents a host (``up``) or gives it back (``down``) begins."""
+
+    host: str
+    what: str  # up or down
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProvisionLine(Event):
+    """A line that it prints as an error, without its line end, undecodable bytes replaced."""
+
+    host: str
+    what: str
+    line: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProvisionFinished(Event):
+    """It has ended."""
+
+    host: str
+    what: str
+    seconds: float
+    ok: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostProbed(Event):
     """A host answered, or did not."""
 

@@ -8,11 +8,13 @@ hosts are, what the registry holds, what is planned, what became of it.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from fleet.errors import FleetError
 from fleet.platforms import Platform
@@ -80,8 +82,26 @@ class Connection(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Provision:
+    """Commands on the controller that rent a host, and that give it back.
+
+    ``up`` prints where the host is as JSON, which ``down`` is given. ``timeout``, in
+    seconds, is for each of them, and for the host to be ready once ``up`` has ended.
+    """
+
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+    folder: Path  # that they run in
+    timeout: float = 600.0
+    location: Location | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostSpec:
-    """A build host as the inventory names it. What it can do is for probing to find out."""
+    """A build host as the inventory names it. What it can do is for probing to find out.
+
+    Where one that is rented is, and whose key it shows, is known while it is up alone.
+    """
 
     name: str
     connection: Connection = Connection.SSH
@@ -93,6 +113,8 @@ class HostSpec:
     platforms: tuple[Platform, ...] | None = None  # a limit on what probing finds
     emulate: tuple[Platform, ...] = ()  # platforms that this host may emulate
     state: str = "~/.cache/fleet"  # fleet's folder on the host
+    provision: Provision | None = None  # how it is rented
+    host_keys: tuple[str, ...] = ()  # `ssh-ed25519 AAAA...`: these, and no known_hosts file
     groups: tuple[str, ...] = ()
     location: Location | None = None
 
@@ -365,12 +387,48 @@ class HostFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A rented host that is up, or may be, as the controller remembers it.
+
+    It is written before ``up`` is run, so that a controller that is killed leaves it
+    behind. ``told`` is what ``up`` has printed, as far as it came.
+    """
+
+    host: str
+    run: str  # that rented it; empty: somebody by hand
+    since: float  # seconds since the epoch
+    provision: Provision
+    told: str = field(default="", repr=False)  # it is the provider's, and may hold secrets
+
+
+def printed_object(told: str) -> dict[str, Any] | None:
+    """The JSON object that an ``up`` has printed: all that it printed, or the last line of it."""
+    for text in (told, told.rstrip().rpartition("\n")[2]):
+        try:
+            value = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            return value
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostReport:
-    """One host after probing: either facts, or what is wrong (one sentence and a remedy)."""
+    """One host after probing: either facts, or what is wrong (one sentence and a remedy).
+
+    A host to be rented has neither until it is up.
+    """
 
     spec: HostSpec
     facts: HostFacts | None = None
     error: ErrorInfo | None = None
+    lease: Lease | None = None  # of a host that is rented, and is up
+
+    @property
+    def to_come(self) -> bool:
+        """Whether it is a host to be rented: until it is up, the inventory's word is taken."""
+        return self.facts is None and self.error is None and self.spec.provision is not None
 
     def may_build(self, platform: Platform) -> bool:
         """Whether a job for the platform may run here: proven native, or emulation allowed."""
@@ -378,14 +436,18 @@ class HostReport:
 
     def emulates(self, platform: Platform) -> bool:
         """Whether a job for the platform would be emulated here, as the inventory allows."""
+        if self.to_come:
+            return platform in self.spec.emulate
         return self.facts is not None and platform not in self.facts.native
 
     def refusal(self, platform: Platform) -> str | None:
         """Why a job for the platform may not run here; None where it may."""
-        if self.facts is None:
+        if self.facts is None and not self.to_come:
             return self.error.message if self.error else "it was not probed"
         if self.spec.platforms is not None and platform not in self.spec.platforms:
             return f"the inventory limits it to {', '.join(map(str, self.spec.platforms))}"
+        if self.facts is None:
+            return None
         proof = next((p for p in self.facts.proofs if p.platform == platform), None)
         if proof is None:
             return f"it was not probed for {platform}"

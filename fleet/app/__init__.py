@@ -5,7 +5,8 @@ probe, plan, announce, execute; publishing happens within ``execute``, as soon a
 last member of an index is in. `request` is what was asked for, `recording` the record
 of it, `workshop` an opened inventory, `counter` where published images are asked for,
 `planning` says what would be done, `machines` what the commands about hosts make of
-them, `pruning` what is removed there, and `commands` the others.
+them, `pruning` what is removed there, `renting` what is rented between runs, and
+`commands` the others.
 
 What a command does not need is not imported: a name of this package brings its module
 with it when it is first used (PEP 562). So no module here is called as a name is.
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     )
     from fleet.app.planning import Explanation as Explanation, explain as explain
     from fleet.app.pruning import prune as prune, pruned as pruned
+    from fleet.app.renting import release_hosts as release_hosts
     from fleet.app.reports import Form as Form, report as report, report_writers as report_writers
     from fleet.app.request import (
         Progress as Progress,
@@ -99,6 +101,7 @@ _NAMES = {
     "fleet.app.machines": "Newcomer add_host bootstrap doctor meet probe unreached",
     "fleet.app.planning": "Explanation explain",
     "fleet.app.pruning": "prune pruned",
+    "fleet.app.renting": "release_hosts",
     "fleet.app.reports": "Form report report_writers",
     "fleet.app.request": "Progress Request load reader teller",
     "fleet.app.schedule": "Nightly install_line install_units remove_line remove_units scheduled",

@@ -11,6 +11,7 @@ from pathlib import Path
 from fleet import __version__, inventory
 from fleet.app.counter import counter
 from fleet.app.recording import recorded
+from fleet.app.renting import give_back, leases_of
 from fleet.app.request import Request, load
 from fleet.app.starting import look_around
 from fleet.app.workshop import Reopened, opened, opened_registry
@@ -55,6 +56,8 @@ def build(request: Request, readers: Sequence[Reader]) -> ExitCode:
         with opened(fleet, request, record.emit) as workshop:
             result = workshop.build(record.folder)
         record.code = exit_code(result)
+        if workshop.still_up and record.code in (ExitCode.OK, ExitCode.PARTIAL):
+            record.code = ExitCode.FAILED  # somebody must look: it costs money
         if request.metadata_file is not None:
             write_metadata(result, request.metadata_file)
     return record.code
@@ -94,11 +97,18 @@ def cancel(run: str, readers: Sequence[Reader]) -> ExitCode:
         if end_holder(state_home() / "locks", past.inventory, run=run):
             past = past_run(run)
             emit(Notice(message=f"the run {run} is stopped"))
-        if not past.begun:
+        leases = leases_of(past.inventory).all()
+        rented = [lease.host for lease in leases if lease.run == run]  # it was killed
+        if not past.begun and not rented:
             emit(Notice(message=f"the run {run} has nothing under way on any host"))
             return ExitCode.OK
         fleet = load(Request(inventory=past.inventory))
-        left = cancel_builds(past.begun, reopen=Reopened(fleet), emit=emit)
+        down = {spec.name for spec in fleet.hosts if spec.provision is not None}
+        down -= {lease.host for lease in leases}
+        begun = [build for build in past.begun if build.host not in down]
+        left = cancel_builds(begun, reopen=Reopened(fleet), emit=emit)
+        if rented and give_back(Request(inventory=past.inventory), rented, emit):
+            return ExitCode.FAILED
         return ExitCode.UNREACHABLE if left else ExitCode.OK
     finally:
         emit.close()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleet import hosts, inventory
+from fleet.app.renting import forgotten, leases_of, located, stray
 from fleet.app.request import Request, load
 from fleet.app.workshop import CANDIDATES, Workshop, machine_of, opened, probe_hosts, unheard
 from fleet.errors import (
@@ -16,17 +17,20 @@ from fleet.errors import (
     EnginePermission,
     ExitCode,
     FleetError,
+    HostError,
     HostNotAdded,
     UsageError,
 )
 from fleet.hosts import Host, HostKey
-from fleet.models import Check, HostReport, HostSpec, Inventory, StepReport
+from fleet.models import Check, ErrorInfo, HostReport, HostSpec, Inventory, StepReport
 from fleet.record import state_home
 from fleet.run.doctor import (
     Finding,
     examine_controller,
     examine_hosts,
+    examine_leases,
     examine_mirrors,
+    examine_provision,
     examine_registry,
     failed,
     settle,
@@ -41,9 +45,27 @@ _TO_BOOTSTRAP = tuple(
 
 
 def probe(request: Request) -> tuple[HostReport, ...]:
-    """Probe the hosts of an inventory."""
+    """Probe the hosts of an inventory, and tell what is still rented.
+
+    What is up and no host of the inventory any more comes last.
+    """
     fleet = load(request)
-    return _probe(fleet, *inventory.select_hosts(fleet, request.selection.limit))
+    chosen = inventory.select_hosts(fleet, request.selection.limit)
+    up = {lease.host: lease for lease in leases_of(fleet.path).all()}
+    found: dict[str, HostReport] = {}
+    specs = []
+    for spec in chosen:
+        try:
+            specs.append(located(fleet, spec) if spec.name in up else spec)
+        except HostError as error:  # it is up, and nobody knows where
+            found[spec.name] = HostReport(spec=spec, error=ErrorInfo.of(error))
+    found |= {report.spec.name: report for report in _probe(fleet, *specs)}
+    strays = set(up) - {spec.name for spec in fleet.hosts} if not request.selection.limit else ()
+    for name in sorted(strays):
+        spec = HostSpec(name=name, provision=up[name].provision)
+        found[name] = HostReport(spec=spec, error=ErrorInfo.of(stray(up[name], fleet)))
+    names = [*(spec.name for spec in chosen), *sorted(strays)]
+    return tuple(replace(found[name], lease=up.get(name)) for name in names)
 
 
 def _probe(fleet: Inventory, *specs: HostSpec) -> tuple[HostReport, ...]:
@@ -66,6 +88,7 @@ def doctor(request: Request, *, fix: bool = False) -> tuple[Check, ...]:
     except FleetError as error:
         checks.append(settle(failed("controller", "inventory", error), fix=False))
         return tuple(checks)
+    checks += [settle(each, fix=fix) for each in examine_leases(forgotten())]
     with ExitStack() as stack:
         for each in _findings(fleet, request, stack):
             checks.append(settle(each, fix=fix))
@@ -84,11 +107,19 @@ def _findings(fleet: Inventory, request: Request, stack: ExitStack) -> Iterator[
         yield from examine_registry(workshop.registry, workshop.address, names)
         yield from examine_mirrors(workshop.registry, workshop.inventory)
     connected = []
+    up = {lease.host for lease in leases_of(fleet.path).all()}
     for spec in inventory.select_hosts(fleet, request.selection.limit):
+        if spec.provision is not None:
+            yield from examine_provision(spec.name, spec.provision)
+            if spec.name not in up:
+                continue
         try:
-            connected.append(hosts.connect(spec, ssh_config=fleet.ssh_config))
+            there = located(fleet, spec)
+            connected.append(hosts.connect(there, ssh_config=fleet.ssh_config))
         except UsageError as error:
             yield failed(spec.name, "ssh_config", error)
+        except HostError as error:
+            yield failed(spec.name, "rented", error)
     for host in connected:
         stack.callback(host.close)
 
@@ -107,7 +138,8 @@ def _findings(fleet: Inventory, request: Request, stack: ExitStack) -> Iterator[
 
 def unreached(reports: tuple[HostReport, ...]) -> ExitCode:
     """3 where a host could not be probed."""
-    return ExitCode.OK if all(report.facts for report in reports) else ExitCode.UNREACHABLE
+    good = all(report.facts or report.to_come for report in reports)
+    return ExitCode.OK if good else ExitCode.UNREACHABLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +209,7 @@ def bootstrap(
             f"{fleet.path} has no host {name!r}; it has {known}",
             hint=f"`fleet hosts add {name} ADDRESS` adds one",
         )
-    host = hosts.connect(spec, ssh_config=fleet.ssh_config)
+    host = hosts.connect(located(fleet, spec), ssh_config=fleet.ssh_config)
     try:
         return hosts.bootstrap(host, data_root=data_root, dry_run=dry_run, on_step=on_step)
     finally:

@@ -22,7 +22,7 @@ class Explanation:
     @property
     def exit_code(self) -> ExitCode:
         """3 where the registry, or every host that something must be built on, is silent."""
-        reached = any(report.facts for report in self.reports)
+        reached = any(report.facts or report.to_come for report in self.reports)
         needed = any(job.kept is None for job in self.plan.jobs)
         if self.registry_error is not None or (needed and not reached):
             return ExitCode.UNREACHABLE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fleet import inventory
+from fleet.app.renting import is_up, leases_of
 from fleet.app.request import Request, load
 from fleet.app.workshop import Reopened
 from fleet.durations import parse_duration
@@ -21,8 +22,13 @@ def prune(request: Request, *, keep: str, dry_run: bool = False) -> tuple[PruneR
     """
     wanted = parse_keep(keep)
     fleet = load(request)
-    names = [spec.name for spec in inventory.select_hosts(fleet, request.selection.limit)]
-    return prune_hosts(names, reopen=Reopened(fleet), keep=wanted, dry_run=dry_run)
+    specs = inventory.select_hosts(fleet, request.selection.limit)
+    leased = {lease.host for lease in leases_of(fleet.path).all()}
+    names = [spec.name for spec in specs if is_up(spec) or spec.name in leased]
+    reports = prune_hosts(names, reopen=Reopened(fleet), keep=wanted, dry_run=dry_run)
+    seen = {report.host: report for report in reports}
+    # On a rented host that is not up there is nothing.
+    return tuple(seen.get(spec.name) or PruneReport(host=spec.name) for spec in specs)
 
 
 def pruned(reports: Iterable[PruneReport]) -> ExitCode:

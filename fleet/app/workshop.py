@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from fleet import inventory, plan, recipes
 from fleet.app.history import experience
+from fleet.app.renting import is_up, leases_of, located
 from fleet.app.request import Request
 from fleet.engine import Engine
 from fleet.errors import FleetError, NoHostLeft, UsageError
@@ -42,6 +43,7 @@ from fleet.run.machine import Address, Machine
 from fleet.run.prepare import prepare
 from fleet.run.probing import probe_patiently
 from fleet.run.provenance import Provenance
+from fleet.run.renting import Rental
 from fleet.run.resolve import resolve
 from fleet.run.retry import Policy, retry
 from fleet.run.sign import Signer
@@ -134,26 +136,42 @@ class Workshop:
         self._contexts = ContextMemory(state_home() / "contexts")
         self._policy = Policy(attempts=request.retries + 1)
         self._stop = threading.Event()
+        self.still_up: frozenset[str] = frozenset()  # rented hosts that could not be given back
 
     def build(self, folder: RunFolder) -> RunResult:
-        """The main job."""
+        """The main job. What is rented for it, or by an earlier run, is given back at its end."""
+        rental = Rental(
+            self.inventory.hosts,
+            leases=leases_of(self.inventory.path),
+            arrive=self._arrive,
+            emit=self._emit,
+            run=folder.run,
+        )
+        try:
+            return self._build(folder, rental)
+        finally:
+            rental.end()
+            self.still_up = frozenset(rental.kept)
+
+    def _build(self, folder: RunFolder, rental: Rental) -> RunResult:
         self.prepare()
         recipes_ = self.read()
         self._patiently(lambda: self.registry.ping(self.address))
         reports, held = self.look(recipes_)
         plan_ = self.plan(recipes_, reports, held)
         if not self.request.push:
-            plan_ = plan.staying(plan_)
+            plan_ = plan.staying(plan_, rented=rental.hosts)
         self.announce(plan_)
         needed = any(job.kept is None for job in plan_.jobs)
-        if needed and not any(report.facts for report in reports):
+        if needed and not any(report.facts or report.to_come for report in reports):
             raise NoHostLeft(
                 "no host could be reached, and there is something to build",
                 hint="`fleet doctor` looks at each of them",
             )
         for job in plan_.to_build:
             self._contexts.remember(job.recipe.context)
-        return self.execute(plan_, reports, folder)
+        with rental.given_back():
+            return self.execute(plan_, reports, folder, rental)
 
     def look(self, recipes_: Sequence[Recipe]) -> tuple[tuple[HostReport, ...], Held]:
         """What the plan must know: a run that has nothing to do asks registries, and no host.
@@ -237,7 +255,9 @@ class Workshop:
         )
         return replace(made, warnings=(*self.inventory.warnings, *made.warnings))
 
-    def execute(self, plan_: Plan, reports: Sequence[HostReport], folder: RunFolder) -> RunResult:
+    def execute(
+        self, plan_: Plan, reports: Sequence[HostReport], folder: RunFolder, rental: Rental
+    ) -> RunResult:
         """Run the plan and publish what it makes."""
         outcomes, indexes = execute(
             plan_,
@@ -250,6 +270,7 @@ class Workshop:
                 self.inventory,
                 {report.spec.name: report.facts for report in reports if report.facts},
             ),
+            rental=rental,
         )
         return RunResult(run=folder.run, outcomes=outcomes, indexes=indexes)
 
@@ -339,6 +360,19 @@ class Workshop:
             )
         return machines
 
+    def _arrive(self, spec: HostSpec, told: str) -> Machine:
+        """A rented host, where its ``up`` says that it is: connected to, and probed."""
+        host = connect(inventory.arrived(spec, told), ssh_config=self.inventory.ssh_config)
+        try:
+            platforms = {*_platforms(self.inventory), *(spec.platforms or ())}
+            facts = probe_host(host, platforms=sorted(platforms))
+        except FleetError:
+            host.close()
+            raise
+        self._stack.callback(host.close)
+        report = HostReport(spec=host.spec, facts=facts)
+        return machine_of(self.inventory, report, host, self._stack, tunnelled=self.tunnelled())
+
     def announce(self, plan_: Plan) -> None:
         """Tell the readers what is planned."""
         for job in plan_.jobs:
@@ -396,15 +430,18 @@ def probe_hosts(
     policy: Policy,
     stop: threading.Event | None = None,
 ) -> tuple[tuple[HostReport, ...], dict[str, Host]]:
-    """Connect to hosts and probe them; the connections are closed with the stack."""
+    """Connect to hosts and probe them; the connections are closed with the stack.
+
+    Those to be rented are reported as such, unless they are up and located.
+    """
     hosts = {}
-    for spec in specs:
+    for spec in filter(is_up, specs):
         host = connect(spec, ssh_config=fleet.ssh_config)
         stack.callback(host.close)
         hosts[spec.name] = host
     reports = probe_patiently(
         tuple(hosts.values()),
-        platforms=sorted({*CANDIDATES, *(fleet.platforms or ())}),
+        platforms=_platforms(fleet),
         policy=policy,
         stop=stop or threading.Event(),
         on_report=lambda report: emit(HostProbed(report=report)),
@@ -412,7 +449,13 @@ def probe_hosts(
             Notice(message=f"{error.message}; asked again in {wait:.0f} s")
         ),
     )
-    return reports, hosts
+    probed = {report.spec.name: report for report in reports}
+    return tuple(probed.get(spec.name) or HostReport(spec=spec) for spec in specs), hosts
+
+
+def _platforms(fleet: Inventory) -> list[Platform]:
+    """The platforms that are asked about."""
+    return sorted({*CANDIDATES, *(fleet.platforms or ())})
 
 
 class Reopened:
@@ -431,7 +474,7 @@ class Reopened:
         spec = next((spec for spec in self._fleet.hosts if spec.name == name), None)
         if spec is None:
             raise UsageError(f"{name} is no host of {self._fleet.path} any more")
-        host = connect(spec, ssh_config=self._fleet.ssh_config)
+        host = connect(located(self._fleet, spec), ssh_config=self._fleet.ssh_config)
         try:
             facts = self._facts.get(name) or probe_host(host, platforms=())
             engine = Engine(host, facts, write_tar=recipes.write_tar)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.options import HostName, InventoryOption, JsonOption, LimitOption
+from fleet.cli.options import HostName, InventoryOption, JsonOption, LimitOption, RentedHosts
 from fleet.cli.root import DEFAULT_INVENTORY, app, print_value
 
 hosts_app = typer.Typer(rich_markup_mode=None)
@@ -70,9 +70,7 @@ def add(
     from fleet import app as fleet
     from fleet.errors import UsageError
 
-    given = context.get_parameter_source("inventory")
-    if context.parent is not None and given is not None and given.name == "DEFAULT":
-        inventory = Path(context.parent.params["inventory"])  # fleet hosts -i FILE add ...
+    inventory = _inventory(context, inventory)
     new = fleet.meet(fleet.Request.of(inventory=inventory), name, address)
     key = new.key
     print(f"{name}: {key.kind} {key.fingerprint}{', which is known' if key.known else ''}")
@@ -97,6 +95,36 @@ def add(
     report, lines = fleet.add_host(new, accept=accept)
     for line in [*fleet.hosts_text([report]), *lines]:
         print(line)
+
+
+@hosts_app.command("down")
+def down(
+    context: typer.Context,
+    names: RentedHosts = None,
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+) -> None:
+    """Give back rented hosts that are still up: run their `down`.
+
+    A build does so itself at its end, whatever that is. This is for what a controller that was
+    killed, or a `down` that failed, has left up; `fleet hosts` shows it.
+
+    fleet hosts down -- all that are up
+
+    fleet hosts down rock-1 -- one of them
+    """
+    from fleet import app as fleet
+
+    request = fleet.Request.of(inventory=_inventory(context, inventory))
+    readers = fleet.reader(fleet.Progress.PLAIN, sys.stdout)
+    raise typer.Exit(int(fleet.release_hosts(request, names or (), readers)))
+
+
+def _inventory(context: typer.Context, own: Path) -> Path:
+    """The inventory that is named, before the subcommand or behind it."""
+    given = context.get_parameter_source("inventory")
+    if context.parent is not None and given is not None and given.name == "DEFAULT":
+        return Path(context.parent.params["inventory"])  # fleet hosts -i FILE add ...
+    return own
 
 
 @app.command()

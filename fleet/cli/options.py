@@ -81,6 +81,14 @@ HostName = Annotated[
     str,
     typer.Argument(help="A host of the inventory.", metavar="HOST", autocompletion=complete_host),
 ]
+RentedHosts = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Rented hosts; all that are up by default.",
+        metavar="HOST",
+        autocompletion=complete_host,
+    ),
+]
 Run = Annotated[
     str,
     typer.Argument(

@@ -49,6 +49,7 @@ class Destination:
     known_hosts: tuple[Path, ...]
     key_alias: str | None  # under which name known_hosts has it
     connect_timeout: float
+    host_keys: tuple[str, ...] = ()  # that it may show, whatever known_hosts has
     proxy_command: str | None = None
     jumps: tuple[Destination, ...] = ()  # in the order in which they are passed
 
@@ -70,9 +71,10 @@ def destination(
     UsageError for a configuration that cannot be read.
     """
     reader = _Reader(ssh_config, known_hosts, connect_timeout)
-    return reader.destination(
+    where = reader.destination(
         spec.address or spec.name, spec.user, spec.port, identity=spec.identity_file
     )
+    return replace(where, host_keys=spec.host_keys)
 
 
 class _Reader:

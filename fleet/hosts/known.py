@@ -21,6 +21,8 @@ from pathlib import Path
 from fleet.errors import HostError, HostKeyChanged, HostKeyUnknown
 from fleet.hosts.config import Destination
 
+_TOLD = "the keys that its `up` printed"
+
 
 class Mark(Enum):
     """What a line says about its key."""
@@ -85,6 +87,11 @@ class KnownHosts:
         name = (where.key_alias or where.host).lower()
         plain = where.key_alias is not None or where.port == 22
         self._name = name if plain else f"[{name}]:{where.port}"
+        if where.host_keys:
+            told = (_parse(f"{self._name} {key}", _TOLD) for key in where.host_keys)
+            self._lines = [line for line in told if line is not None]
+            self._elsewhere: list[Line] = []
+            return
         lines = [line for file in where.known_hosts for line in _lines(host, file)]
         self._lines = [line for line in lines if line.names(self._name)]
         # As OpenSSH does: a key that is known for the host at large is good at any port.
@@ -109,6 +116,13 @@ class KnownHosts:
         elsewhere = [line for line in self._elsewhere if line.mark is Mark.KEY]
         if any(line.key == key for line in (*known, *elsewhere)):
             return
+        if known and known[0].place == _TOLD:
+            raise HostKeyChanged(
+                self._host,
+                f"{self._where} shows the {shown}, which is none of {_TOLD}"
+                f" ({', '.join(fingerprint(line.key) for line in known)})",
+                hint="another machine may answer in its place, or it was given new keys since",
+            )
         if known:
             same = next((line for line in known if line.kind == kind), known[0])
             raise HostKeyChanged(

@@ -10,6 +10,7 @@ wrong is said at once, each at its ``file:line:column``.
 from __future__ import annotations
 
 from fleet.inventory.adding import add_host, check_addable, newcomer
+from fleet.inventory.arriving import arrived
 from fleet.inventory.loading import DEFAULT_NAME, load
 from fleet.inventory.selection import select_hosts, select_images
 from fleet.inventory.starting import Found, find_images, find_recipes, starter
@@ -18,6 +19,7 @@ __all__ = [
     "DEFAULT_NAME",
     "Found",
     "add_host",
+    "arrived",
     "check_addable",
     "find_images",
     "find_recipes",

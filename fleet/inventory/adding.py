@@ -25,7 +25,7 @@ from fleet.errors import UsageError
 from fleet.inventory import ansible, schema, tree
 from fleet.inventory.addresses import parse_address
 from fleet.inventory.loading import load
-from fleet.models import HostSpec, Inventory
+from fleet.models import HostSpec, Inventory, Provision
 
 _PLAIN = re.compile(r"[A-Za-z][\w.@/-]*(:\d+)?|ssh://[\w.@:/-]+")
 _MEANT_OTHERWISE = frozenset({"null", "true", "false", "yes", "no", "on", "off"})
@@ -86,10 +86,15 @@ def _see(before: Inventory, after: Inventory, host: HostSpec) -> None:
     """That the file says what it said, and the new host besides."""
 
     def bare(hosts: Sequence[HostSpec]) -> list[HostSpec]:
-        return [replace(host, location=None, groups=()) for host in hosts]
+        return [replace(host, location=None, groups=(), provision=_bare(host)) for host in hosts]
 
     if sorted(map(repr, bare(after.hosts))) != sorted(map(repr, [*bare(before.hosts), host])):
         raise _by_hand(before.path, host.name, host.address)
+
+
+def _bare(host: HostSpec) -> Provision | None:
+    """How a host is rented, wherever that stands."""
+    return replace(host.provision, location=None) if host.provision else None
 
 
 def inserted(text: str, name: str, address: str, path: Path) -> str:

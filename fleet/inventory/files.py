@@ -24,12 +24,30 @@ def native_tree(path: Path, problems: tree.Problems) -> tree.Mapping:
     is no mapping in YAML; whatever else is wrong goes to ``problems``.
     """
     value = _document(path, _contents(path), problems)
-    if ansible.is_ansible(value, _NATIVE_KEYS):
-        return ansible.to_native(value, problems)
     hosts = value.entries.get("hosts")
-    if hosts is not None and isinstance(hosts.value, tree.Scalar) and hosts.value.text:
-        return _with_hosts_of(path.parent / hosts.value.text, value, hosts, problems)
-    return value
+    if ansible.is_ansible(value, _NATIVE_KEYS):
+        value = ansible.to_native(value, problems)
+    elif hosts is not None and isinstance(hosts.value, tree.Scalar) and hosts.value.text:
+        value = _with_hosts_of(path.parent / hosts.value.text, value, hosts, problems)
+    return _with_whole_groups(value)
+
+
+def _with_whole_groups(value: tree.Mapping) -> tree.Mapping:
+    """The same with each group that is a list alone as a mapping that holds it."""
+    groups = value.entries.get("groups")
+    if groups is None or not isinstance(groups.value, tree.Mapping):
+        return value
+    whole = {
+        name: entry
+        if isinstance(entry.value, tree.Mapping)
+        else replace(entry, value=tree.Mapping(at=entry.value.at, entries={"hosts": entry}))
+        for name, entry in groups.value.entries.items()
+    }
+    entries = {
+        **value.entries,
+        "groups": replace(groups, value=replace(groups.value, entries=whole)),
+    }
+    return replace(value, entries=entries)
 
 
 def _with_hosts_of(

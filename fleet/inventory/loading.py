@@ -24,6 +24,7 @@ from fleet.models import (
     Notify,
     Pairs,
     Preparation,
+    Provision,
     RegistrySpec,
     pairs,
 )
@@ -210,7 +211,7 @@ class _Making:
     def _host(
         self, name: str, host: schema.Host, groups: Mapping[str, tuple[str, ...]]
     ) -> HostSpec:
-        address = self._address(name, host)
+        address = self._address(name, host, groups)
         return HostSpec(
             name=name,
             connection=host.connection,
@@ -222,11 +223,59 @@ class _Making:
             platforms=host.platforms,
             emulate=self._emulate(name, host),
             state=host.state or self._file.state,
+            provision=self._provision(name, host, groups),
             groups=tuple(group for group, members in groups.items() if name in members),
             location=self._key_at("hosts", name),
         )
 
-    def _address(self, name: str, host: schema.Host) -> Address:
+    def _provisioning(
+        self, name: str, host: schema.Host, groups: Mapping[str, tuple[str, ...]]
+    ) -> dict[tuple[str, str], schema.Provision]:
+        """How a host is rented, by where that stands: its own word, else that of its groups."""
+        if host.provision is not None:
+            return {("hosts", name): host.provision}
+        if self._is_bad("hosts", name, "provision"):
+            return {}
+        found = {("groups", group): self._file.groups[group].provision for group in groups}
+        return {
+            (section, group): provision
+            for (section, group), provision in found.items()
+            if provision is not None and name in groups[group]
+        }
+
+    def _provision(
+        self, name: str, host: schema.Host, groups: Mapping[str, tuple[str, ...]]
+    ) -> Provision | None:
+        found = self._provisioning(name, host, groups)
+        if not found:
+            return None
+        where, *others = found
+        for other in others:
+            self._problems.add(
+                self._key_at(*other, "provision"),
+                f"{name!r} is rented by the group {where[1]!r} already (line"
+                f" {self._key_at(*where, 'provision').line}); give it a `provision` of its own",
+            )
+        if host.connection is Connection.LOCAL:
+            self._problems.add(
+                self._key_at("hosts", name, "connection"),
+                "`connection: local` is this machine, which cannot be rented",
+            )
+        elif host.platforms is None and not self._is_bad("hosts", name, "platforms"):
+            self._problems.add(
+                self._key_at("hosts", name),
+                f"{name!r} needs `platforms`, such as [linux/arm64]: a host that is rented cannot"
+                " be probed before it is up",
+            )
+        return Provision(
+            **found[where].model_dump(),
+            folder=self._path.parent.absolute(),
+            location=self._key_at(*where, "provision"),
+        )
+
+    def _address(
+        self, name: str, host: schema.Host, groups: Mapping[str, tuple[str, ...]]
+    ) -> Address:
         given = {
             key: getattr(host, key)
             for key in ("address", "user", "port", "identity_file")
@@ -240,6 +289,13 @@ class _Making:
                 )
             return Address(host="")
         address = host.address
+        if self._provisioning(name, host, groups):
+            if address is not None:
+                self._problems.add(
+                    self._key_at("hosts", name, "address"),
+                    "address means nothing with `provision`, whose `up` prints it",
+                )
+            return Address(host="", user=host.user, port=host.port)
         if address is None:
             if self._is_bad("hosts", name, "address"):
                 return Address(host="")
@@ -283,7 +339,7 @@ class _Making:
 
     def _groups(self, hosts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         """Each group with its hosts, those of nested groups among them, in inventory order."""
-        groups = self._file.groups
+        groups = {name: group.hosts for name, group in self._file.groups.items()}
         known = {*hosts, *self._names("groups")}
         for name, members in groups.items():
             if name in hosts:
@@ -294,17 +350,19 @@ class _Making:
             for number, member in enumerate(members):
                 if member not in known and ("hosts",) not in self._bad:
                     self._problems.add(
-                        tree.entry_at(self._native, ("groups", name, number)).value.at,
+                        tree.entry_at(self._native, ("groups", name, "hosts", number)).value.at,
                         f"no host or group is called {member!r}{did_you_mean(member, known)}",
                     )
         self._refuse_cycles(groups)
-        return {name: self._members(name, hosts) for name in groups}
+        return {name: self._members(name, hosts, groups) for name in groups}
 
-    def _members(self, group: str, hosts: tuple[str, ...]) -> tuple[str, ...]:
+    def _members(
+        self, group: str, hosts: tuple[str, ...], groups: Mapping[str, tuple[str, ...]]
+    ) -> tuple[str, ...]:
         found: set[str] = set()
         waiting = [group]
         while waiting:
-            for member in self._file.groups.get(waiting.pop(), ()):
+            for member in groups.get(waiting.pop(), ()):
                 if member not in found:
                     found.add(member)
                     waiting.append(member)

@@ -126,6 +126,13 @@ def _some_size(text: str) -> int:
     return size
 
 
+def _some_time(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds <= 0:
+        raise UsageError("a machine needs some time to come up", hint="write 10m or the like")
+    return seconds
+
+
 def _attempts(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,2}", text) or int(text) < 1:
         raise UsageError(f"attempts is a whole number from 1 to 99, not {text[:80]!r}")
@@ -360,6 +367,22 @@ class Mirror(Section):
     )
 
 
+class Provision(Section):
+    """A machine that is rented while it is needed. Commands run in the inventory's folder."""
+
+    up: Command = Field(
+        description='Rents it, and prints where it is as JSON: `{"address": "user@host:port"}`.'
+        " Run when the first job finds no other host free."
+    )
+    down: Command = Field(
+        description="Gives it back; what `up` printed is its input. Always run, also after a"
+        " failure or Ctrl-C, and after an `up` that failed."
+    )
+    timeout: Annotated[float, _read(_some_time), Takes("duration")] = Field(
+        600.0, description="For each of them, and for the host to be ready once `up` has ended."
+    )
+
+
 class Host(Section):
     """A build host. A text instead is its address; nothing at all, an alias of ssh_config."""
 
@@ -394,6 +417,20 @@ class Host(Section):
     )
     state: Annotated[str | None, _read(_state), Takes("path")] = Field(
         None, description="fleet's folder on it, instead of the inventory's `state`."
+    )
+    provision: Provision | None = Field(
+        None, description="How it is rented; then `platforms` says what it is, and `up` where."
+    )
+
+
+class Group(Section):
+    """A name for several hosts. A list instead of the mapping is its hosts."""
+
+    hosts: Members = Field((), description="Its hosts, and other groups.")
+    provision: Provision | None = Field(
+        None,
+        description="How each of its hosts is rented that says nothing of it itself; `FLEET_HOST`"
+        " tells the commands which one is meant.",
     )
 
 
@@ -548,7 +585,7 @@ class File(Section):
         default_factory=dict,
         description="The machines that build, by name; or the path of an Ansible inventory.",
     )
-    groups: dict[HostName, Members] = Field(
+    groups: dict[HostName, Annotated[Group, Takes("list of names, or mapping")]] = Field(
         default_factory=dict, description="Names for several hosts, for `--limit`."
     )
     images: dict[ImageName, Image] | None = Field(
@@ -579,7 +616,8 @@ def read(value: tree.Mapping, problems: tree.Problems) -> tuple[File, frozenset[
             return File.model_validate(data), frozenset(bad)
         except ValidationError as error:
             for details in error.errors(include_url=False):
-                _report(value, details, problems)
+                if details["type"] != "missing" or details["loc"] not in bad:
+                    _report(value, details, problems)
                 bad.add(_drop(data, details["loc"]))
 
 
@@ -635,8 +673,12 @@ def unknown_key(key: str, known: Mapping[str, object]) -> str:
 
 def _section(path: Sequence[str | int]) -> type[Section]:
     match path:
+        case ["hosts" | "groups", _, "provision"]:
+            return Provision
         case ["hosts", _]:
             return Host
+        case ["groups", _]:
+            return Group
         case ["images", _]:
             return Image
         case ["registry"]:

@@ -45,9 +45,11 @@ class Offers:
         """
         found: set[Platform] = set()
         for report in self._reports:
-            if report.facts is None:
+            if report.to_come:
+                found.update(p for p in report.spec.platforms or () if not report.emulates(p))
+            elif report.facts is None:
                 continue
-            if report.spec.platforms is not None:
+            elif report.spec.platforms is not None:
                 found.update(p for p in report.facts.native if report.may_build(p))
             elif report.facts.own is not None:
                 found.add(report.facts.own)
@@ -60,7 +62,10 @@ class Offers:
         for report in self._reports:
             native = report.facts.native if report.facts else ()
             may = ", ".join(str(platform) for platform in native if report.may_build(platform))
-            if report.facts is None:
+            if report.to_come:
+                named = ", ".join(map(str, report.spec.platforms or ()))
+                state = f"it is rented for {named or 'no platform'}"
+            elif report.facts is None:
                 state = report.error.message if report.error else "it was not probed"
             else:
                 state = f"it builds natively for {may or 'no platform'}"
@@ -74,7 +79,7 @@ class Offers:
         for report in self._reports:
             name = report.spec.name
             refusal = report.refusal(platform)
-            if report.facts is None:
+            if report.facts is None and not report.to_come:
                 # Why is told once, of the host itself.
                 refusals.setdefault("cannot be used", []).append(name)
             elif refusal is not None:

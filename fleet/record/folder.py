@@ -71,6 +71,10 @@ class RunFolder:
         """The log of a ``prepare`` command, by the first image that it is for."""
         return self.path / "logs" / f"prepare-{image.replace('/', '..')}.log"
 
+    def provision_log(self, host: str) -> Path:
+        """The log of the commands that rent a host and give it back."""
+        return self.path / "logs" / f"provision-{host}.log"
+
 
 def _make(path: Path) -> None:
     """A run's folder, with an events file that a full disk has room for."""

@@ -1,4 +1,4 @@
-"""One log file per job and attempt, and one per ``prepare`` command."""
+"""One log file per job and attempt, one per ``prepare`` command, and one per rented host."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from fleet.events import (
     PrepareFinished,
     PrepareLine,
     PrepareStarted,
+    ProvisionFinished,
+    ProvisionLine,
+    ProvisionStarted,
     RetryScheduled,
     StepStarted,
 )
@@ -20,13 +23,15 @@ from fleet.models import JobId
 from fleet.record.folder import RunFolder
 from fleet.record.text import seconds
 
+Whose = JobId | tuple[str, ...]
+
 
 class LogFiles:
     """Writes what a job or a command printed, each line as it comes."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._open: dict[JobId | tuple[str, ...], TextIO] = {}
+        self._open: dict[Whose, TextIO] = {}
 
     def read(self, event: Event, /) -> None:
         """Write one event, if it belongs into a log."""
@@ -37,6 +42,13 @@ class LogFiles:
                 self._write(event.images, event.line)
             case PrepareFinished():
                 self._end(event.images)
+            case ProvisionStarted():
+                self._begin(_tenant(event), self._folder.provision_log(event.host))
+                self._write(_tenant(event), f"=== {event.what}")
+            case ProvisionLine():
+                self._write(_tenant(event), event.line)
+            case ProvisionFinished():
+                self._end(_tenant(event))
             case JobStarted():
                 self._begin(event.job, self._folder.log(event.job, event.attempt))
             case StepStarted():
@@ -57,17 +69,21 @@ class LogFiles:
         for whose in tuple(self._open):
             self._end(whose)
 
-    def _begin(self, whose: JobId | tuple[str, ...], path: Path) -> None:
+    def _begin(self, whose: Whose, path: Path) -> None:
         self._end(whose)  # an attempt on a host that was lost
         # A line at a time, so that `tail -f` shows where a build hangs.
         self._open[whose] = path.open(
             "a", encoding="utf-8", errors="replace", newline="\n", buffering=1
         )
 
-    def _write(self, whose: JobId | tuple[str, ...], line: str) -> None:
+    def _write(self, whose: Whose, line: str) -> None:
         if whose in self._open:
             self._open[whose].write(line + "\n")
 
-    def _end(self, whose: JobId | tuple[str, ...]) -> None:
+    def _end(self, whose: Whose) -> None:
         if whose in self._open:
             self._open.pop(whose).close()
+
+
+def _tenant(event: ProvisionStarted | ProvisionLine | ProvisionFinished) -> Whose:
+    return ("", event.host, event.what)  # no image is called so

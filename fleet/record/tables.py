@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -43,6 +44,8 @@ def plan_text(
     for report in reports:
         if report.error is not None:
             lines += error_text(report.error)
+        if report.to_come:
+            lines.append(f"{report.spec.name}: a build rents it if a job needs it")
     if registry_error is not None:
         lines += error_text(registry_error)
         lines.append("the registry was not asked: what it holds already is not known")
@@ -74,6 +77,11 @@ def plan_text(
     return lines
 
 
+def clock(moment: float) -> str:
+    """A time of day, with its date, where the controller is; ``moment`` since the epoch."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+
+
 def hosts_text(reports: Iterable[HostReport]) -> list[str]:
     """What probing found, a block per host."""
     lines: list[str] = []
@@ -81,12 +89,21 @@ def hosts_text(reports: Iterable[HostReport]) -> list[str]:
         if lines:
             lines.append("")
         facts = report.facts
+        if report.to_come:
+            named = ", ".join(map(str, report.spec.platforms or ()))
+            lines += [report.spec.name, f"  not up: it is rented when a job for {named} needs it"]
+            continue
         if facts is None:
             error = report.error or ErrorInfo(kind="HostError", message="it was not probed")
             lines += error_text(error)
             continue
         engine = facts.engine
         lines.append(report.spec.name)
+        if report.lease is not None:
+            run = f" by the run {report.lease.run}" if report.lease.run else ""
+            when = clock(report.lease.since)
+            said = f"since {when}{run}; `fleet hosts down {report.spec.name}` gives it back"
+            lines += table([["rented", said]], indent="  ")
         lines += table(
             [
                 ["system", f"{facts.system}, Linux {facts.kernel} {facts.machine}"],

@@ -23,6 +23,9 @@ from fleet.events import (
     PrepareFinished,
     PrepareLine,
     PrepareStarted,
+    ProvisionFinished,
+    ProvisionLine,
+    ProvisionStarted,
     RetryScheduled,
     RunFinished,
     RunStarted,
@@ -79,6 +82,13 @@ class PlainTerminal:
             case PrepareFinished():
                 how = "done" if event.ok else "failed"
                 self._say(f"[prepare] {event.images[0]}: {how} in {seconds(event.seconds)}")
+            case ProvisionStarted():
+                self._say(f"[{event.what}] {event.host}: {shlex.join(event.command)}")
+            case ProvisionLine() if self._verbose and event.line:
+                self._say(f"[{event.what}] {event.host}: {at_rest(event.line)}")
+            case ProvisionFinished():
+                how = "done" if event.ok else "failed"
+                self._say(f"[{event.what}] {event.host}: {how} in {seconds(event.seconds)}")
             case HostProbed():
                 self._say(*describe_host(event.report))
             case JobPlanned():
@@ -86,6 +96,7 @@ class PlainTerminal:
                 self._say(f"plan: {event.action} {event.job}{where}: {event.reason}")
             case HostLost():
                 self._say(f"{event.host} is out for the rest of the run: {event.error.message}")
+                self._say(*(f"  | {at_rest(line)}" for line in event.error.tail))
             case HostAway():
                 wait, why = seconds(event.wait), event.error.message
                 self._say(f"{event.host} is away, and waited for up to {wait}: {why}")
@@ -171,6 +182,8 @@ class FailureTerminal(PlainTerminal):
 
 def describe_host(report: HostReport) -> list[str]:
     """A host after probing, in a line; what is wrong with it in several."""
+    if report.to_come:
+        return [f"{report.spec.name}: not up; it is rented when a job needs it"]
     if report.facts is None:
         return error_text(report.error or ErrorInfo(kind="HostError", message="it was not probed"))
     facts = report.facts

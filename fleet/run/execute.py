@@ -20,7 +20,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fleet.errors import EngineDown, FleetError, HostStayedAway, Interrupted, OutOfMemory
+from fleet.errors import (
+    EngineDown,
+    FleetError,
+    HostNotRented,
+    HostStayedAway,
+    Interrupted,
+    OutOfMemory,
+)
 from fleet.events import (
     HostAway,
     HostBack,
@@ -52,6 +59,7 @@ from fleet.run.interrupts import Interrupt, interrupts_to
 from fleet.run.job import Shop, Task
 from fleet.run.machine import Machine
 from fleet.run.publish import put_index
+from fleet.run.renting import Rental
 from fleet.run.retry import Policy, speaks_against_host
 from fleet.run.schedule import Assignment, Refusal, Schedule
 
@@ -90,6 +98,14 @@ class _Back:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Rented:
+    """A host is up, and is what it should be; or it could not be had."""
+
+    host: str
+    result: Machine | FleetError
+
+
+@dataclass(frozen=True, kw_only=True)
 class _StayedAway:
     """A host that was away is waited for no longer."""
 
@@ -97,7 +113,7 @@ class _StayedAway:
     error: FleetError
 
 
-_Message = _Ended | Begun | _Built | _Back | _StayedAway | IndexOutcome | Interrupt
+_Message = _Ended | Begun | _Built | _Back | _StayedAway | _Rented | IndexOutcome | Interrupt
 
 
 def execute(
@@ -109,6 +125,7 @@ def execute(
     experience: Experience | None = None,
     run: str = "RUN",
     reopen: Reopen | None = None,
+    rental: Rental | None = None,
 ) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
     """Run a plan to its end: every job and every index has an outcome, in plan order.
 
@@ -118,8 +135,15 @@ def execute(
     latest some seconds after the first, ends the builds on the hosts as well,
     over connections that ``reopen`` makes. ``run`` is the name under which the
     operator can resume or cancel.
+
+    Hosts of the plan that the ``rental`` has are rented when a job finds no free slot
+    without them, and given back when no job may need them any more. Builds there are
+    ended by the first signal, since the host does not stay.
     """
-    return _Execution(plan, shop, machines, log_path, experience or Experience(), run, reopen).run()
+    execution = _Execution(
+        plan, shop, machines, log_path, experience or Experience(), run, reopen, rental
+    )
+    return execution.run()
 
 
 def may_come_back(error: Exception) -> bool:
@@ -137,17 +161,26 @@ class _Execution:
         experience: Experience,
         name: str,
         reopen: Reopen | None,
+        rental: Rental | None,
     ) -> None:
         self._plan = plan
         self._name = name
         self._reopen = reopen
         self._shop = shop
-        self._machines = machines
+        self._machines = dict(machines)
         self._log_path = log_path
         self._slots = {name: machine.report.spec.slots for name, machine in machines.items()}
+        self._rental = rental
+        sought = {name for job in plan.to_build for name in job.hosts}
+        self._rented = {
+            name: spec
+            for name, spec in (rental.hosts if rental else {}).items()
+            if name in sought and name not in machines
+        }
         self._schedule = Schedule(
             plan,
             slots=self._slots,
+            to_come={name: spec.slots for name, spec in self._rented.items()},
             weights=remaining(plan, experience.durations, experience.paces),
             durations=experience.durations,
             paces=experience.paces,
@@ -155,7 +188,8 @@ class _Execution:
                 (name, job.id.platform)
                 for job in plan.to_build
                 for name in job.hosts
-                if name in machines and machines[name].report.emulates(job.id.platform)
+                if (name in machines and machines[name].report.emulates(job.id.platform))
+                or (name in self._rented and job.id.platform in self._rented[name].emulate)
             },
         )
         self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
@@ -165,6 +199,8 @@ class _Execution:
         self._indexes: dict[str, IndexOutcome] = {}
         self._strikes: Counter[str] = Counter()
         self._watched: set[str] = set()  # hosts that are away, each with a thread that asks it
+        self._renting: set[str] = set()  # hosts that a thread is about to have up
+        self._up: set[str] = set()  # rented hosts that are up
         self._over = threading.Event()  # then nobody waits for them any more
         self._begun: dict[JobId, Begun] = {}  # builds on hosts, as far as they matter
         self._unlucky: dict[JobId, Outcome] = {}  # how jobs fared that are to be done once more
@@ -176,7 +212,8 @@ class _Execution:
     def run(self) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
         # A slot is free while what was built in it is pushed: so twice as many threads, and a
         # push less than that may wait. Putting an index takes a thread, too.
-        workers = 2 * sum(self._slots.values()) + 2
+        slots = [*self._slots.values(), *(spec.slots for spec in self._rented.values())]
+        workers = 2 * sum(slots) + 2
         with (
             interrupts_to(self._messages.put),
             ThreadPoolExecutor(max_workers=workers, thread_name_prefix="job") as pool,
@@ -197,7 +234,8 @@ class _Execution:
     @property
     def _waits(self) -> bool:
         """Whether a host that is away is waited for, with something to do for it."""
-        return bool(self._watched) and not self._stops and not self._schedule.finished
+        awaited = self._watched or self._renting
+        return bool(awaited) and not self._stops and not self._schedule.finished
 
     def _settle_planned(self) -> None:
         """What the plan has already decided."""
@@ -212,6 +250,13 @@ class _Execution:
         """Start what can start now, and tell what never will."""
         for assignment in self._schedule.take(time.monotonic()):
             pool.submit(self._work, assignment, self._parents(assignment))
+        for host in self._schedule.wanted():
+            self._renting.add(host)
+            _thread(self._rent, host)
+        for host in tuple(self._up):
+            if not self._stops and not self._schedule.needs(host):
+                self._up.discard(host)
+                _thread(self._release, host)
         for refusal in self._schedule.refused():
             self._finish(self._refusal(refusal))
         for index in tuple(self._unput):
@@ -287,6 +332,23 @@ class _Execution:
             return
         self._messages.put(_StayedAway(host=host, error=error))
 
+    def _rent(self, host: str) -> None:
+        """Have a host up; its end becomes a message."""
+        assert self._rental is not None, "otherwise no host is to come"
+        result: Machine | FleetError
+        try:
+            result = self._rental.rent(host)
+        except FleetError as error:
+            result = error
+        except Exception as error:  # noqa: BLE001 - judged where everything is decided
+            result = HostNotRented(host, defect(error).message, tail=defect(error).tail)
+        self._messages.put(_Rented(host=host, result=result))
+
+    def _release(self, host: str) -> None:
+        """Give a host back that no job needs any more; at the end of the run, it is waited for."""
+        assert self._rental is not None, "otherwise no host was rented"
+        self._rental.release(host)
+
     def _end_orphan(self, orphan: Begun) -> None:
         """End a build that nobody waits for any more; one that cannot be ended ends by itself."""
         with suppress(FleetError):
@@ -311,6 +373,9 @@ class _Execution:
                     pool.submit(self._end_orphan, orphan)
                 self._schedule.back(message.host)
                 self._shop.emit(HostBack(host=message.host, seconds=message.seconds))
+            case _Rented():
+                self._renting.discard(message.host)
+                self._came(message.host, message.result)
             case _StayedAway():
                 self._watched.discard(message.host)
                 self._stayed_away(message.host, message.error)
@@ -322,6 +387,16 @@ class _Execution:
                 self._stops.append(message.number)
                 if len(self._stops) == 1:
                     self._interrupt()
+
+    def _came(self, host: str, result: Machine | FleetError) -> None:
+        if isinstance(result, Machine):
+            self._machines[host] = result
+            self._up.add(host)
+            if not self._stops:
+                self._schedule.back(host)
+        elif not self._stops:
+            self._shop.emit(HostLost(host=host, error=ErrorInfo.of(result)))
+            self._schedule.lose(host, result.message)
 
     def _ended(self, end: _Ended) -> None:
         job, host, result = end.assignment.job, end.assignment.host, end.result
@@ -347,7 +422,8 @@ class _Execution:
         error = ErrorInfo.of(result) if isinstance(result, FleetError) else defect(result)
         failed = replace(failed, reason=error.message, error=error)
         if self._shop.stop.is_set() and _only_interrupted(result):
-            reason = f"interrupted; what it began on {host} goes on there"
+            fate = "ends with it, as it is rented" if host in self._rented else "goes on there"
+            reason = f"interrupted; what it began on {host} {fate}"
             self._end(replace(failed, status=Status.CANCELLED, reason=reason, error=None))
         elif isinstance(result, OutOfMemory) and self._may_be_alone(job.id, host):
             self._alone(failed, error)
@@ -392,9 +468,7 @@ class _Execution:
                 self._shop.emit(HostAway(host=host, error=ErrorInfo.of(error), wait=wait))
                 self._watched.add(host)
                 # A run that has nothing more to do does not wait for a host that is not there.
-                threading.Thread(
-                    target=self._watch, args=(host, error), name=f"away-{host}", daemon=True
-                ).start()
+                _thread(self._watch, host, error)
         else:
             self._schedule.suspend(failed.id)  # another job was faster to find out
 
@@ -432,7 +506,7 @@ class _Execution:
         self._schedule.drain("interrupted before it started")
         for machine in self._machines.values():
             machine.host.close()
-        if left := self._left():
+        if left := [build for build in self._left() if build.host not in self._rented]:
             again = "" if self._stops[0] == signal.SIGTERM else f"; Ctrl-C within {GRACE:.0f} s"
             self._shop.emit(
                 Notice(
@@ -452,7 +526,10 @@ class _Execution:
 
     def _leave(self) -> None:
         """Give the operator a moment to say that the builds on the hosts are to end as well."""
-        left = self._left()
+        left = [build for build in self._left() if build.host not in self._rented]
+        ending = [build for build in self._left() if build.host in self._rented]
+        if ending and self._reopen is not None:
+            cancel_builds(ending, reopen=self._reopen, emit=self._shop.emit)
         if not left or self._reopen is None or self._stops[0] == signal.SIGTERM:
             return
         deadline = time.monotonic() + GRACE
@@ -464,6 +541,11 @@ class _Execution:
             if isinstance(message, Interrupt):
                 self._stops.append(message.number)
         cancel_builds(left, reopen=self._reopen, emit=self._shop.emit)
+
+
+def _thread(work: Callable[..., None], host: str, *arguments: object) -> None:
+    """Something that takes its time about a host, and that the end of the run need not await."""
+    threading.Thread(target=work, args=(host, *arguments), name=f"host-{host}", daemon=True).start()
 
 
 def _only_interrupted(error: Exception) -> bool:

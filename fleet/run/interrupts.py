@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as messages to the thread that decides."""
+"""SIGINT, SIGTERM and SIGHUP as messages to the thread that decides."""
 
 from __future__ import annotations
 
@@ -20,14 +20,21 @@ class Interrupt:
 def interrupts_to(put: Callable[[Interrupt], None]) -> Iterator[None]:
     """Turn SIGINT and SIGTERM into a message, so that they never strike between two steps.
 
+    A terminal that is closed (SIGHUP) asks as SIGTERM does, unless that is ignored (nohup).
+
     ``put`` is called from a signal's handler: that of a SimpleQueue is made for it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers; a library's caller has its own
         return
+    means = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        means[signal.SIGHUP] = signal.SIGTERM
     previous = {
-        number: signal.signal(number, lambda number, _: put(Interrupt(number=number)))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(
+            number, lambda number, _: put(Interrupt(number=means[signal.Signals(number)]))
+        )
+        for number in means
     }
     try:
         yield

@@ -8,33 +8,22 @@ before anything is built.
 
 from __future__ import annotations
 
-import os
-import queue
 import shlex
 import shutil
-import signal
-import subprocess
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO
 
 from fleet.errors import Interrupted, InventoryError, PrepareFailed, Problem
 from fleet.events import Emit, PrepareFinished, PrepareLine, PrepareStarted
 from fleet.models import ImageSpec, Preparation
-from fleet.run.environment import without_secrets
 from fleet.run.interrupts import Interrupt, interrupts_to
+from fleet.run.local import Ended, LocalCommand, why_not
 
 # A download that hangs must not hold a night's run, and its lock, for ever. In seconds.
 LIMIT = 3600.0
-_GRACE = 5.0  # between asking a command to end and ending it
-_LINGER = 2.0  # for output that is still on its way when a command has ended
 _TAIL = 20  # lines
-_LONGEST = 1 << 16  # bytes of a line
 
 
 def prepare(images: Iterable[ImageSpec], *, emit: Emit, limit: float = LIMIT) -> None:
@@ -84,15 +73,8 @@ def _problem(preparation: Preparation, message: str) -> Problem:
     return Problem(file=at.file, line=at.line, column=at.column, message=message)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Ended:
-    """The command has ended, and all that it printed was read; the status as Popen has it."""
-
-    status: int
-
-
 class _Running:
-    """One command. Its output, its end and Ctrl-C are messages to the thread that waits."""
+    """One command, from its begin to its end, as events tell it."""
 
     def __init__(
         self, preparation: Preparation, names: tuple[str, ...], emit: Emit, limit: float
@@ -101,101 +83,38 @@ class _Running:
         self._names = names
         self._emit = emit
         self._limit = limit
-        self._messages: queue.SimpleQueue[str | _Ended | Interrupt] = queue.SimpleQueue()
         self._tail: deque[str] = deque(maxlen=_TAIL)
 
     def run(self) -> None:
         command, folder = self._preparation.command, self._preparation.folder
         began, ok = time.monotonic(), False
         self._emit(PrepareStarted(images=self._names, folder=folder, command=command))
+        local = LocalCommand(command, folder=folder)
         try:
-            with interrupts_to(self._messages.put):
-                process = self._started()
-                try:
-                    self._follow(process, began + self._limit)
-                finally:
-                    _end(process)
+            with interrupts_to(local.interrupt):
+                self._judge(local.follow(self._limit, self._on_line))
             ok = True
+        except (OSError, ValueError) as error:
+            message = f"prepare of {self._names[0]} cannot be started: {why_not(error)}"
+            raise InventoryError([_problem(self._preparation, message)]) from None
         finally:
             spent = time.monotonic() - began
             self._emit(PrepareFinished(images=self._names, seconds=spent, ok=ok))
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        try:
-            process = subprocess.Popen(
-                self._preparation.command,
-                cwd=self._preparation.folder,
-                env=without_secrets(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                # A group of its own: what it has started ends with it. Ctrl-C at the terminal
-                # goes to fleet alone, which passes it on.
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:  # no interpreter, not executable after all, a NUL
-            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            message = f"prepare of {self._names[0]} cannot be started: {why.lower()}"
-            raise InventoryError([_problem(self._preparation, message)]) from None
-        assert process.stdout is not None, "it is a pipe"
-        reader = _thread(self._read, process.stdout)
-        _thread(self._wait, process, reader)
-        return process
+    def _on_line(self, line: str) -> None:
+        self._tail.append(line)
+        self._emit(PrepareLine(images=self._names, line=line))
 
-    def _read(self, output: IO[bytes]) -> None:
-        """In a thread: every line as it comes."""
-        with output:
-            while line := output.readline(_LONGEST):
-                self._messages.put(line.decode(errors="replace").rstrip("\r\n"))
-
-    def _wait(self, process: subprocess.Popen[bytes], reader: threading.Thread) -> None:
-        """In a thread: the end. What it left running may hold the pipe; that is not waited for."""
-        status = process.wait()
-        reader.join(_LINGER)
-        self._messages.put(_Ended(status=status))
-
-    def _follow(self, process: subprocess.Popen[bytes], deadline: float) -> None:
-        while True:
-            try:
-                message = self._messages.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                raise self._failed(f"did not end within {self._limit:.0f} s") from None
-            match message:
-                case str():
-                    self._tail.append(message)
-                    self._emit(PrepareLine(images=self._names, line=message))
-                case Interrupt():
-                    raise Interrupted(f"interrupted while {self._names[0]} was prepared")
-                case _Ended(status=0):
-                    return
-                case _Ended(status=status):
-                    how = f"status {status}" if status > 0 else f"signal {_signal_name(-status)}"
-                    raise self._failed(f"ended with {how}")
+    def _judge(self, end: Ended | Interrupt | None) -> None:
+        match end:
+            case None:
+                raise self._failed(f"did not end within {self._limit:.0f} s")
+            case Interrupt():
+                raise Interrupted(f"interrupted while {self._names[0]} was prepared")
+            case Ended(status=status) if status != 0:
+                raise self._failed(f"ended with {end}")
 
     def _failed(self, how: str) -> PrepareFailed:
         command = shlex.join(self._preparation.command)
         said = f"prepare of {self._names[0]} {how}: {command} in {self._preparation.folder}"
         return PrepareFailed(str(_problem(self._preparation, said)), tuple(self._tail))
-
-
-def _thread(work: Callable[..., None], *arguments: object) -> threading.Thread:
-    thread = threading.Thread(target=work, args=arguments, name="prepare", daemon=True)
-    thread.start()
-    return thread
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the command and all of its process group, if it still runs: first kindly."""
-    if process.poll() is not None:
-        return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
-
-
-def _signal_name(number: int) -> str:
-    with suppress(ValueError):
-        return signal.Signals(number).name
-    return str(number)

@@ -52,7 +52,8 @@ class Schedule:
     A host is there, away (nothing is given to it, and what only it may take waits for
     it) or gone for the rest of the run.
 
-    ``slots`` are those of the hosts that are there, ``weights`` the longest
+    ``slots`` are those of the hosts that are there; those that are ``to_come`` are away
+    until somebody has them come, which ``wanted`` asks for. ``weights`` are the longest
     remaining path of each job, in any one unit. ``emulated`` names the platforms
     that a host would emulate: it is chosen where no native host has a free slot.
     ``durations`` are those of the jobs on a host of usual pace, and ``paces`` how many
@@ -65,6 +66,7 @@ class Schedule:
         plan: Plan,
         *,
         slots: Mapping[str, int],
+        to_come: Mapping[str, int] | None = None,
         weights: Mapping[JobId, float],
         emulated: Collection[tuple[str, Platform]] = (),
         durations: Mapping[JobId, float] | None = None,
@@ -74,11 +76,14 @@ class Schedule:
         self._durations = durations or {}
         self._usual = fmean(self._durations.values()) if self._durations else 1.0
         self._paces = paces or {}
+        to_come = to_come or {}
         self._slots = dict(slots)
-        self._free = dict(slots)
+        self._free = {**slots, **to_come}
         self._emulated = frozenset(emulated)
         self._sought = Counter(host for job in plan.to_build for host in job.hosts)
-        self._away: dict[str, int] = {}  # hosts that may come back -> their slots
+        self._away: dict[str, int] = dict(to_come)  # hosts that may come back -> their slots
+        self._unasked = dict.fromkeys(to_come)  # those of them that nobody has asked for
+        self._coming: set[str] = set()  # and those that somebody has
         self._gone: dict[str, str] = {}  # hosts that were taken out -> why
         # Jobs that shall have a host to themselves, in the order in which they came to it.
         self._alone: defaultdict[str, list[Job]] = defaultdict(list)
@@ -149,6 +154,40 @@ class Schedule:
                 heapq.heappush(self._ready[hosts], rank)
         return started
 
+    def wanted(self) -> list[str]:
+        """Hosts to come that ready jobs have found no free slot without; each is asked for once.
+
+        To be called after ``take``. A host on its way has room for as many jobs as it
+        has slots, and only those beyond want another one.
+        """
+        if not self._unasked:
+            return []
+        asked: list[str] = []
+        room = {host: self._away[host] for host in self._coming if host in self._away}
+        for _, place in sorted(rank for queue in self._ready.values() for rank in queue):
+            hosts = self._plan.jobs[place].hosts
+            host = next((host for host in hosts if room.get(host)), None)
+            if host is None:
+                host = next((host for host in hosts if host in self._unasked), None)
+                if host is None:
+                    continue
+                del self._unasked[host]
+                self._coming.add(host)
+                asked.append(host)
+                room[host] = self._away[host]
+            room[host] -= 1
+        return asked
+
+    def needs(self, host: str) -> bool:
+        """Whether a host that is not gone may still be given a job, or has one."""
+        if host in self._gone or (host not in self._slots and host not in self._away):
+            return host in self._running.values()
+        return any(
+            host in job.hosts
+            for job in self._plan.jobs
+            if job.id not in self._status and job.action is Action.BUILD
+        )
+
     def refused(self) -> list[Refusal]:
         """The jobs that have ended without running since the last call."""
         refused, self._refused = self._refused, []
@@ -215,6 +254,7 @@ class Schedule:
     def back(self, host: str) -> None:
         """A host that was away takes jobs again."""
         if host in self._away:
+            self._coming.discard(host)
             self._slots[host] = self._away.pop(host)
 
     def alone(self, id: JobId) -> None:
@@ -245,6 +285,7 @@ class Schedule:
         """Start nothing any more: what has not started is cancelled."""
         self._slots.clear()
         self._away.clear()
+        self._unasked.clear()
         self._ready.clear()
         self._alone.clear()
         for job in self._plan.jobs:

@@ -18,6 +18,8 @@ SECTIONS: dict[str, type[schema.Section]] = {
     "registry": schema.Registry,
     "mirrors.REGISTRY": schema.Mirror,
     "hosts.NAME": schema.Host,
+    "hosts.NAME.provision": schema.Provision,
+    "groups.NAME": schema.Group,
     "images.NAME": schema.Image,
     "limits": schema.Limits,
     "notify": schema.Notifying,

@@ -47,6 +47,7 @@ LABELS: Mapping[str, str] = {
 VARIABLES: Mapping[str, str] = {
     "FLEET_REGISTRY_USERNAME": "who logs in to the inventory's registry, before any file is asked",
     "FLEET_REGISTRY_PASSWORD": "that one's password; shown to no other registry",
+    "FLEET_HOST": "in the environment of `provision` commands: the host that is meant",
     "FLEET_REGISTRY_IMAGE": "the image that serves as the embedded registry where this machine"
     " has no docker-registry",
     "DOCKER_CONFIG": "the folder of Docker's `config.json`; default `~/.docker`",

@@ -11,12 +11,15 @@ from fleet.run.doctor.controller import examine_controller
 from fleet.run.doctor.findings import Finding, failed, settle
 from fleet.run.doctor.hosts import examine_hosts
 from fleet.run.doctor.registry import examine_mirrors, examine_registry
+from fleet.run.doctor.rented import examine_leases, examine_provision
 
 __all__ = [
     "Finding",
     "examine_controller",
     "examine_hosts",
+    "examine_leases",
     "examine_mirrors",
+    "examine_provision",
     "examine_registry",
     "failed",
     "settle",

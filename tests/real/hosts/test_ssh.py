@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
+import json
 import os
 import signal
 import socket
@@ -27,8 +29,11 @@ from fleet.errors import (
     HostKeyUnknown,
     HostUnreachable,
 )
+from fleet.hosts import Host, connect
 from fleet.hosts.link import Rhythm
 from fleet.hosts.ssh import SshHost
+from fleet.inventory import arrived
+from fleet.models import HostSpec
 from tests.needs import need
 from tests.real.hosts.conftest import Server, make_key, public, until
 
@@ -215,6 +220,24 @@ def test_an_unknown_host_key_is_refused_with_its_fingerprint_and_how_to_accept_i
     assert said in caught.value.message
     hint = str(caught.value.hint)
     assert f"ssh-keyscan -p {server.port} 127.0.0.1 >> {server.known_hosts}" in hint
+
+
+def test_the_key_that_up_printed_is_accepted_and_no_other(sshd: Sshd, tmp_path: Path) -> None:
+    server = sshd()
+    other = make_key(tmp_path / "other")
+    told = {"address": f"127.0.0.1:{server.port}", "identity_file": str(server.key)}
+    spec = HostSpec(name="rock-1", user=getpass.getuser())
+
+    def came(key: str) -> Host:
+        return connect(
+            arrived(spec, json.dumps({**told, "host_key": key})), ssh_config=server.config()
+        )
+
+    host = came(public(server.host_keys[0]))
+    assert host.run(["echo", "in"]).text == "in"
+    host.close()
+    with pytest.raises(HostKeyChanged, match="none of the keys that its `up` printed"):
+        came(public(other)).run(["true"])
 
 
 def test_the_way_to_accept_a_key_works(sshd: Sshd, opened: Opened) -> None:

@@ -157,3 +157,39 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
 def test_fingerprints_look_as_those_of_openssh() -> None:
     assert fingerprint(b"") == "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
+
+
+# --- the keys that `up` printed -----------------------------------------------------------
+
+
+def told(tmp_path: Path, *keys: str) -> KnownHosts:
+    """A rented host, at an address where known_hosts has another machine's key."""
+    file = tmp_path / "known_hosts"
+    file.write_text(line("10.0.0.7", OTHER) + "\n")
+    where = Destination(
+        alias="10.0.0.7",
+        host="10.0.0.7",
+        port=22,
+        user="root",
+        identities=(),
+        only_identities=False,
+        agent=None,
+        known_hosts=(file,),
+        key_alias=None,
+        connect_timeout=1,
+        host_keys=keys,
+    )
+    return KnownHosts("rock-1", where)
+
+
+def test_a_key_that_up_printed_is_the_only_one_that_counts(tmp_path: Path) -> None:
+    mine = line("", KEY).strip()
+    told(tmp_path, mine).check("ssh-ed25519", KEY)
+    assert told(tmp_path, mine).kinds() == {"ssh-ed25519"}
+    with pytest.raises(HostKeyChanged, match="none of the keys that its `up` printed"):
+        told(tmp_path, mine).check("ssh-ed25519", OTHER)  # though known_hosts has it
+
+
+def test_without_one_known_hosts_decides_as_for_every_host(tmp_path: Path) -> None:
+    with pytest.raises(HostKeyChanged, match="known_hosts:1 knows it by"):
+        told(tmp_path).check("ssh-ed25519", KEY)

@@ -144,3 +144,11 @@ def test_the_modes_of_the_file_stay(tmp_path: Path) -> None:
     path.chmod(0o640)
     inventory.add_host(inventory.load(path), "pi-2", "pi@10.0.0.13")
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_host_that_is_rented_stays_so_wherever_its_lines_move(tmp_path: Path) -> None:
+    rented = (
+        "hosts:\n  pi-1: pi@10.0.0.12\n  rock-1: {platforms: [linux/arm64]}\n"
+        "groups:\n  rocks: {hosts: [rock-1], provision: {up: ./rent, down: ./end}}\n"
+    )
+    assert "  pi-2:\n    address: pi@10.0.0.13\n" in added(tmp_path, REST + rented)

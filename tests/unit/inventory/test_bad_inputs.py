@@ -102,7 +102,7 @@ WRONG: list[tuple[str, list[str]]] = [
     ("groups: {a: [zzz]}", ["3:14: no host or group is called 'zzz'"]),
     ("groups: {a: [b], b: [here, a]}", ["3:10: a group holds itself: a -> b -> a"]),
     ("groups: {a: [a]}", ["3:10: a group holds itself: a -> a"]),
-    ("groups: {a: {b: }}", ["3:13: a must be a list, not a mapping"]),
+    ("groups: {a: {b: }}", ["3:14: unknown key 'b' (known here: hosts, provision)"]),
     ("groups: {a: [[here]]}", ["3:14: an item of a must be a text, not a list"]),
     ("groups: {all: [here]}", ["3:10: the name 'all' stands for every host"]),
     # --- images

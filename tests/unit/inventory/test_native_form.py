@@ -8,7 +8,7 @@ import pytest
 
 from fleet.errors import InventoryError
 from fleet.inventory import load
-from fleet.models import Connection, RegistrySpec
+from fleet.models import Connection, Provision, RegistrySpec
 from fleet.platforms import Platform
 
 from .helpers import complaints, host, image, loaded, written
@@ -394,3 +394,81 @@ def test_a_tag_may_leave_the_version_open_where_every_image_has_one() -> None:
     assert whole.images[0].version == "1.10"
     with pytest.raises(InventoryError, match=r"which the tag .\{version\}-rc. names"):
         load(written(text.replace(', "{version}"', "")), tags=("{version}-rc",))
+
+
+# --- rented hosts -------------------------------------------------------------------------
+
+
+def test_a_host_says_how_it_is_rented() -> None:
+    found = host(
+        "rock-1: {platforms: [arm64], slots: 4, user: builder,"
+        " provision: {up: ./rent --size big, down: [./end, it], timeout: 20m}}"
+    )
+    assert (found.address, found.user, found.slots, found.platforms) == ("", "builder", 4, (ARM64,))
+    assert found.provision == Provision(
+        up=("./rent", "--size", "big"),
+        down=("./end", "it"),
+        timeout=1200.0,
+        folder=Path.cwd(),
+        location=found.provision.location if found.provision else None,
+    )
+
+
+def test_a_group_says_it_for_each_of_its_hosts_that_does_not() -> None:
+    found = loaded(
+        """\
+        registry: embedded
+        hosts:
+          here: {connection: local}
+          rock-1: {platforms: [arm64]}
+          rock-2: {platforms: [arm64], provision: {up: own, down: own}}
+          rock-3: {platforms: [arm/v7]}
+        groups:
+          more: [rock-3]
+          rocks:
+            hosts: [rock-1, rock-2, more]
+            provision: {up: theirs, down: theirs}
+        """
+    )
+    up = {h.name: h.provision.up[0] if h.provision else None for h in found.hosts}
+    assert up == {"here": None, "rock-1": "theirs", "rock-2": "own", "rock-3": "theirs"}
+    assert dict(found.groups)["rocks"] == ("rock-1", "rock-2", "rock-3")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("r: {provision: {up: x, down: y}}",
+         ["3:3: 'r' needs `platforms`, such as [linux/arm64]: a host that is rented cannot be"
+          " probed before it is up"]),
+        ("r: {platforms: [arm64], address: a, provision: {up: x, down: y}}",
+         ["3:27: address means nothing with `provision`, whose `up` prints it"]),
+        ("r: {connection: local, platforms: [arm64], provision: {up: x, down: y}}",
+         ["3:7: `connection: local` is this machine, which cannot be rented"]),
+        ("r: {platforms: [arm64], provision: {up: x}}", ["3:38: provision lacks 'down'"]),
+        ("r: {platforms: [arm64], provision: {up: x, down: ''}}", ["3:52: down is empty; give it a"
+         " value or leave it out"]),
+        ("r: {platforms: [arm64], provision: {up: x, down: y, donw: z}}",
+         ["3:55: unknown key 'donw' (did you mean 'down'?)"]),
+        ("r: {platforms: [arm64], provision: {up: x, down: y, timeout: 0}}",
+         ["3:64: a machine needs some time to come up: write 10m or the like"]),
+        ("r: {platforms: [arm64], provision: up}",
+         ["3:38: provision must be a mapping (`key: value`), not 'up'"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_renting_is_said_at_its_place(text: str, expected: list[str]) -> None:
+    assert complaints(f"registry: embedded\nhosts:\n  {text}\n") == expected
+
+
+def test_two_groups_do_not_rent_one_host() -> None:
+    text = """\
+        registry: embedded
+        hosts: {rock-1: {platforms: [arm64]}}
+        groups:
+          a: {hosts: [rock-1], provision: {up: x, down: x}}
+          b: {hosts: [rock-1], provision: {up: y, down: y}}
+        """
+    assert complaints(text) == [
+        "5:24: 'rock-1' is rented by the group 'a' already (line 4); give it a"
+        " `provision` of its own"
+    ]

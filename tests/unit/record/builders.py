@@ -15,6 +15,9 @@ from fleet.events import (
     PrepareFinished,
     PrepareLine,
     PrepareStarted,
+    ProvisionFinished,
+    ProvisionLine,
+    ProvisionStarted,
     RetryScheduled,
     RunFinished,
     RunStarted,
@@ -40,6 +43,16 @@ PREPARED = (
     PrepareStarted(images=("hello", "b"), folder=Path("dockerfiles/hello"), command=("fetch", "a")),
     PrepareLine(images=("hello", "b"), line="10%\r100%"),
     PrepareFinished(images=("hello", "b"), seconds=4.2, ok=False),
+)
+
+
+RENTED = (
+    ProvisionStarted(host="rock-1", what="up", command=("./rent", "a")),
+    ProvisionLine(host="rock-1", what="up", line="creating it"),
+    ProvisionFinished(host="rock-1", what="up", seconds=4.2, ok=True),
+    ProvisionStarted(host="rock-1", what="down", command=("./end",)),
+    ProvisionLine(host="rock-1", what="down", line="no route"),
+    ProvisionFinished(host="rock-1", what="down", seconds=4.2, ok=False),
 )
 
 

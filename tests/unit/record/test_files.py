@@ -20,6 +20,7 @@ from tests.unit.plan.builders import AMD64, ARM32, job
 from .builders import (
     HELLO,
     PREPARED,
+    RENTED,
     again,
     failed,
     finished,
@@ -193,6 +194,17 @@ def test_any_text_can_be_logged(text: str) -> None:
         reader.close()
         written = folder.log(HELLO, 1).read_bytes()
     assert written == text.encode(errors="replace") + b"\n"
+
+
+def test_a_rented_host_has_a_log_of_what_its_commands_said(state: Path) -> None:
+    folder = RunFolder.create(RunFolder.new_name())
+    logs, out = LogFiles(folder), io.StringIO()
+    for event in RENTED:
+        logs.read(event)
+        JsonLines(out).read(event)
+    said = b"=== up\ncreating it\n=== down\nno route\n"
+    assert folder.provision_log("rock-1").read_bytes() == said
+    assert "no route" not in out.getvalue()
 
 
 def test_a_prepare_command_has_a_log_of_its_own_and_its_lines_are_not_in_the_record(

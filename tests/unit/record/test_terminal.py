@@ -17,6 +17,7 @@ from tests.unit.plan.builders import AMD64, ARM64, host, job
 from .builders import (
     HELLO,
     PREPARED,
+    RENTED,
     again,
     failed,
     finished,
@@ -49,6 +50,17 @@ def test_what_concerns_a_job_is_prefixed_with_its_platform_host_and_image() -> N
         "[linux/arm64@thunderx-1] hello: started",
         "[linux/arm64@thunderx-1] hello: #5 [2/3] RUN make",
         "[linux/arm64@thunderx-1] hello: push 4.2 s: sha256:12",
+    ]
+
+
+def test_what_is_rented_and_given_back_is_told() -> None:
+    assert shown(*RENTED) == [
+        "[up] rock-1: ./rent a",
+        "[up] rock-1: creating it",
+        "[up] rock-1: done in 4.2 s",
+        "[down] rock-1: ./end",
+        "[down] rock-1: no route",
+        "[down] rock-1: failed in 4.2 s",
     ]
 
 

@@ -41,6 +41,7 @@ from fleet.run.execute import execute
 from fleet.run.job import Shop
 from fleet.run.machine import Machine
 from fleet.run.provenance import Provenance
+from fleet.run.renting import Rental
 from fleet.run.retry import Policy
 from fleet.run.sign import Signer
 from tests.unit.plan.builders import REGISTRY, Fleet, digest_of, repository
@@ -289,16 +290,22 @@ class Stage:
         publish: bool = True,
         name: str = "RUN",
         reopen: Reopen | None = None,
+        rental: Rental | None = None,
     ) -> tuple[tuple[Outcome, ...], tuple[IndexOutcome, ...]]:
-        """Execute a plan, by default that of everything."""
+        """Execute a plan, by default that of everything; hosts to be rented are no machines yet."""
         plan = plan or self.fleet.plan()
         return execute(
             plan if publish else replace(plan, indexes=()),
             shop=self.shop(),
-            machines={report.spec.name: self.machine(report) for report in self.fleet.reports},
+            machines={
+                report.spec.name: self.machine(report)
+                for report in self.fleet.reports
+                if not report.to_come
+            },
             log_path=lambda job, attempt: Path(f"{job.slug}.{attempt}.log"),
             run=name,
             reopen=reopen,
+            rental=rental,
         )
 
     def shop(self) -> Shop:
@@ -354,6 +361,28 @@ class Stage:
     def record(self) -> str:
         """Everything that readers were shown, as the record keeps it."""
         return "\n".join(json.dumps(to_json(event)) for event in self.events)
+
+
+class StandInRental:
+    """Has hosts up at once, and writes down what it is asked for."""
+
+    def __init__(self, stage: Stage, *hosts: HostReport) -> None:
+        """``hosts`` are what comes of renting: facts, or an error."""
+        self.stage = stage
+        self.coming = {report.spec.name: report for report in hosts}
+        self.hosts = {name: report.spec for name, report in self.coming.items()}
+        self.asked: list[str] = []
+        self.given_back: list[str] = []
+
+    def rent(self, host: str) -> Machine:
+        self.asked.append(host)
+        self.stage.happens("rent", host=host)
+        self.stage.hosts[host] = StandInHost(host)
+        return self.stage.machine(self.coming[host])
+
+    def release(self, host: str) -> bool:
+        self.given_back.append(host)
+        return True
 
 
 def ends(outcomes: tuple[Outcome, ...]) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
@@ -26,8 +27,15 @@ from fleet.errors import (
 )
 from fleet.hosts.protocol import Completed, Stream
 from fleet.hosts.vitals import Room, Vitals, large_ones_vanish, vitals
-from fleet.models import HostReport, HostSpec
-from fleet.run.doctor import Finding, examine_controller, examine_hosts, settle
+from fleet.models import HostReport, HostSpec, Lease, Provision
+from fleet.run.doctor import (
+    Finding,
+    examine_controller,
+    examine_hosts,
+    examine_leases,
+    examine_provision,
+    settle,
+)
 from fleet.run.doctor.controller import unmet
 from fleet.run.doctor.hosts import able, engine_fault, large_packets, machine, way
 from tests.unit.plan.builders import AMD64, ARM32, host
@@ -257,3 +265,24 @@ def test_a_limit_that_the_host_cannot_meet_is_a_fault() -> None:
     (fault,) = proven(host("thunderx-1", AMD64, limit=[ARM32])).values()
     assert fault.check.name == "platforms"
     assert "linux/arm/v7" in fault.check.detail
+
+
+def test_commands_of_a_rented_host_that_are_not_there_are_a_fault(tmp_path: Path) -> None:
+    provision = Provision(up=("./rent",), down=("no-such-program",), folder=tmp_path)
+    (finding,) = examine_provision("rock-1", provision)
+    assert not finding.check.ok
+    assert finding.check.detail == (
+        "up: there is no program './rent'; down: there is no program 'no-such-program'"
+    )
+    (tmp_path / "rent").write_text("#!/bin/sh\n")
+    (tmp_path / "rent").chmod(0o755)
+    (finding,) = examine_provision("rock-1", replace(provision, down=("sh",)))
+    assert finding.check.ok
+
+
+def test_a_host_that_is_up_for_nobody_is_a_fault(tmp_path: Path) -> None:
+    provision = Provision(up=("up",), down=("down",), folder=tmp_path)
+    lease = Lease(host="rock-1", run="r-1", since=time.time() - 7200, provision=provision)
+    (finding,) = examine_leases([lease])
+    assert finding.check.detail == "rented 2.0 h ago by the run r-1, and still up for nobody"
+    assert "fleet hosts down rock-1" in (finding.check.remedy or "")

@@ -8,10 +8,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +27,7 @@ from fleet.errors import (
     DiskFull,
     EngineDown,
     HostError,
+    HostNotRented,
     HostUnreachable,
     MirrorTrouble,
     OutOfMemory,
@@ -54,8 +56,10 @@ from fleet.models import (
     LABEL_PARTIAL,
     Descriptor,
     Held,
+    HostReport,
     JobId,
     LayerCache,
+    Provision,
     PublishedImage,
     Status,
     Step,
@@ -81,7 +85,7 @@ from tests.unit.plan.builders import (
     three_hosts,
 )
 
-from .standins import MANIFEST, PASSWORD, Stage, StandInEngine, ends
+from .standins import MANIFEST, PASSWORD, Stage, StandInEngine, StandInRental, ends
 
 PLATFORMS = (AMD64, ARM32, ARM64)
 HELLO = image("hello", on=[DEBIAN], text=f"FROM {DEBIAN}\n")
@@ -627,11 +631,11 @@ def test_what_speaks_against_a_host_is_told_from_what_speaks_against_a_job(
 # --- interruption -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_stops_following_and_returns_what_there_is(
     stage: Stage, number: signal.Signals
 ) -> None:
-    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
     def interrupted() -> None:
         os.kill(os.getpid(), number)
@@ -639,7 +643,7 @@ def test_an_interrupt_stops_following_and_returns_what_there_is(
 
     stage.fault(interrupted, step="build", host="pi-1")
     outcomes, indexes = stage.run()
-    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     ended = ends(outcomes)
     assert len(ended) == 9
     assert ended["hello linux/arm/v7"] == (
@@ -1011,3 +1015,94 @@ def test_the_next_build_begins_while_what_was_built_before_is_pushed(sharing: St
     stage.fault(begun.set, step="build", image="more")
     outcomes, _ = stage.run()
     assert [o.status for o in outcomes] == [Status.BUILT, Status.BUILT]
+
+
+# --- hosts that are rented ----------------------------------------------------------------
+
+
+def renting(tmp_path: Path, *own: HostReport, rented: HostReport) -> tuple[Stage, StandInRental]:
+    """A fleet of some hosts and one that is rented, which turns out as given."""
+    spec = replace(
+        rented.spec,
+        platforms=(ARM64,),
+        provision=Provision(up=("up",), down=("down",), folder=tmp_path),
+    )
+    fleet = Fleet(recipes=(TOOLS,), reports=(*own, HostReport(spec=spec)), held=BASES)
+    stage = Stage(fleet=fleet, folder=tmp_path)
+    return stage, StandInRental(stage, replace(rented, spec=spec))
+
+
+def executed(stage: Stage, rental: StandInRental, **rest: Any) -> Mapping[str, str]:
+    return ends(stage.run(rental=rental, **rest)[0])  # type: ignore[arg-type]
+
+
+def released(rental: StandInRental) -> list[str]:
+    """What was given back; that is done beside the run, and waited for by its end."""
+    deadline = time.monotonic() + 30
+    while len(rental.given_back) < len(rental.asked):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return rental.given_back
+
+
+def test_a_host_is_rented_for_the_job_that_no_other_may_take(tmp_path: Path) -> None:
+    own = (host("amd64-1", AMD64), host("pi-1", ARM32))
+    stage, rental = renting(tmp_path, *own, rented=host("rock-1", ARM64))
+    assert executed(stage, rental) == {
+        "tools linux/amd64": "built@amd64-1",
+        "tools linux/arm/v7": "built@pi-1",
+        "tools linux/arm64": "built@rock-1",
+    }
+    assert rental.asked == ["rock-1"]
+    assert released(rental) == ["rock-1"]
+
+
+def test_no_host_is_rented_where_one_that_is_up_is_free(tmp_path: Path) -> None:
+    own = (host("amd64-1", AMD64), host("arm64-1", ARM64), host("pi-1", ARM32))
+    stage, rental = renting(tmp_path, *own, rented=host("rock-1", ARM64))
+    assert set(executed(stage, rental).values()) == {
+        "built@amd64-1", "built@arm64-1", "built@pi-1"
+    }  # fmt: skip
+    assert rental.asked == []
+
+
+def test_no_host_is_rented_where_nothing_changed(tmp_path: Path) -> None:
+    stage, rental = renting(tmp_path, rented=host("rock-1", ARM64))
+    stage.fleet = stage.fleet.ran()
+    assert {end.split("@")[0].split(":")[0] for end in executed(stage, rental).values()} == {"kept"}
+    assert rental.asked == []
+
+
+def test_a_host_that_cannot_be_rented_is_lost_and_says_why(tmp_path: Path) -> None:
+    own = (host("amd64-1", AMD64), host("pi-1", ARM32))
+    stage, rental = renting(tmp_path, *own, rented=host("rock-1", ARM64))
+    stage.fault(HostNotRented("rock-1", "`up` ended with status 3", tail=["quota"]), step="rent")
+    assert executed(stage, rental)["tools linux/arm64"] == (
+        "blocked: no host is left for it: rock-1: `up` ended with status 3"
+    )
+    (lost,) = stage.told(HostLost)
+    assert (lost.host, lost.error.tail) == ("rock-1", ("quota",))
+
+
+def test_where_one_cannot_be_rented_the_job_waits_for_its_own_host(tmp_path: Path) -> None:
+    own = (host("arm64-1", ARM64, ARM32), host("amd64-1", AMD64))
+    stage, rental = renting(tmp_path, *own, rented=host("rock-1", ARM64))
+    stage.fault(HostNotRented("rock-1", "no"), step="rent")
+    assert executed(stage, rental)["tools linux/arm64"] == "built@arm64-1"
+
+
+def test_an_interrupt_ends_the_builds_on_a_rented_host_and_says_so(tmp_path: Path) -> None:
+    stage, rental = renting(tmp_path, host("amd64-1", AMD64), rented=host("rock-1", ARM64))
+
+    def interrupted() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        stage.hosts["rock-1"].wait_for_close()
+
+    stage.fault(interrupted, step="build", host="rock-1")
+    ended = executed(stage, rental, reopen=Reopened(stage))
+    assert ended["tools linux/arm64"] == (
+        "cancelled: interrupted; what it began on rock-1 ends with it, as it is rented"
+    )
+    assert stage.cancelled == [("rock-1", stage.ordered[job("tools", ARM64)])]
+    assert not any("goes on" in notice.message for notice in stage.told(Notice))
+    assert rental.given_back == []  # that is for the end of the rental, after the builds

@@ -187,7 +187,7 @@ STUBBORN = shell("trap '' TERM; sh -c 'trap \"\" TERM; echo $$; while :; do slee
 def test_one_that_does_not_end_is_ended_with_all_that_it_started(
     image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fleet.run.prepare._GRACE", 0.1)
+    monkeypatch.setattr("fleet.run.local._GRACE", 0.1)
     record = Record()
     with pytest.raises(PrepareFailed, match="did not end within 3 s"):
         prepare([image("a", *STUBBORN)], emit=record, limit=3.0)
@@ -198,7 +198,7 @@ def test_one_that_does_not_end_is_ended_with_all_that_it_started(
 def test_an_interrupt_ends_it_with_all_that_it_started(
     image: Image, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    monkeypatch.setattr("fleet.run.prepare._GRACE", 0.1)
+    monkeypatch.setattr("fleet.run.local._GRACE", 0.1)
     record = Record()
 
     def emit(event: Event, /) -> None:

@@ -26,10 +26,12 @@ def schedule(
     emulated: Collection[tuple[str, Platform]] = (),
     seconds: Mapping[str, float] | None = None,
     paces: Mapping[str, float] | None = None,
+    to_come: Mapping[str, int] | None = None,
 ) -> Schedule:
     return Schedule(
         plan_of(*jobs),
-        slots=slots or {"h1": 1},
+        slots={"h1": 1} if slots is None else slots,
+        to_come=to_come,
         weights={job(name): weight for name, weight in (weights or {}).items()},
         emulated=emulated,
         durations={job(name): number for name, number in (seconds or {}).items()},
@@ -87,6 +89,75 @@ def test_a_slot_is_free_while_what_was_built_in_it_is_pushed() -> None:
     s.ended(job("b"), Status.BUILT)
     s.built(job("b"))  # said too late: it changes nothing
     assert taken(s) == ["c@h1"]
+
+
+def test_a_host_to_come_is_wanted_once_by_a_job_that_finds_no_free_slot() -> None:
+    s = schedule(
+        planned("a", hosts=["h1", "r1"]), planned("b", hosts=["h1", "r1"]), to_come={"r1": 1}
+    )
+    assert taken(s) == ["a@h1"]
+    assert s.wanted() == ["r1"]
+    assert s.wanted() == []
+    assert taken(s) == []
+    s.back("r1")
+    assert taken(s) == ["b@r1"]
+
+
+def test_no_more_hosts_are_wanted_than_ready_jobs_have_use_for() -> None:
+    jobs = [planned(name, hosts=["r1", "r2", "r3"]) for name in "abc"]
+    s = schedule(*jobs, slots={}, to_come={"r1": 2, "r2": 2, "r3": 2})
+    assert taken(s) == []
+    assert s.wanted() == ["r1", "r2"]
+
+
+def test_a_host_to_come_is_not_wanted_before_a_job_for_it_is_ready() -> None:
+    s = schedule(planned("a"), planned("b", on=["a"], hosts=["r1"]), to_come={"r1": 1})
+    assert taken(s) == ["a@h1"]
+    assert s.wanted() == []
+    s.ended(job("a"), Status.BUILT)
+    assert taken(s) == []
+    assert s.wanted() == ["r1"]
+
+
+def test_where_a_host_to_come_does_not_come_its_jobs_are_blocked() -> None:
+    s = schedule(planned("a", hosts=["r1"]), slots={}, to_come={"r1": 1})
+    assert s.wanted() == ["r1"]
+    s.lose("r1", "r1: no")
+    assert refused(s) == {"a": "blocked: no host is left for it: r1: no"}
+    assert s.finished
+
+
+def test_where_a_host_to_come_does_not_come_another_one_is_wanted() -> None:
+    s = schedule(planned("a", hosts=["r1", "r2"]), slots={}, to_come={"r1": 1, "r2": 1})
+    assert s.wanted() == ["r1"]
+    s.lose("r1", "r1: no")
+    assert s.wanted() == ["r2"]
+
+
+def test_a_host_is_needed_while_a_job_may_still_come_to_it() -> None:
+    s = schedule(
+        planned("a", hosts=["r1"]),
+        planned("b", on=["a"], hosts=["r1"]),
+        planned("c", hosts=["h1"]),
+        to_come={"r1": 1},
+    )
+    taken(s)
+    s.wanted()
+    s.back("r1")
+    assert taken(s) == ["a@r1"]
+    assert s.needs("r1")
+    s.ended(job("a"), Status.BUILT)
+    assert s.needs("r1")
+    taken(s)
+    s.ended(job("b"), Status.BUILT)
+    assert not s.needs("r1")
+    assert not s.finished
+
+
+def test_an_end_of_everything_wants_no_host_any_more() -> None:
+    s = schedule(planned("a", hosts=["r1"]), slots={}, to_come={"r1": 1})
+    s.drain("interrupted")
+    assert s.wanted() == []
 
 
 def taken(schedule: Schedule) -> list[str]:
