@@ -36,6 +36,8 @@ class LogFiles:
     def read(self, event: Event, /) -> None:
         """Write one event, if it belongs into a log."""
         match event:
+            case LogLine():  # first: there are a hundred thousand of them to one of the others
+                self._write(event.job, event.line)
             case PrepareStarted():
                 self._begin(event.images, self._folder.prepare_log(event.images[0]))
             case PrepareLine():
@@ -53,8 +55,6 @@ class LogFiles:
                 self._begin(event.job, self._folder.log(event.job, event.attempt))
             case StepStarted():
                 self._write(event.job, f"=== {event.step} on {event.host}")
-            case LogLine():
-                self._write(event.job, event.line)
             case RetryScheduled():
                 again = f"=== {event.step} again in {seconds(event.wait)}: {event.error.message}"
                 self._write(event.job, again)
@@ -77,8 +77,8 @@ class LogFiles:
         )
 
     def _write(self, whose: Whose, line: str) -> None:
-        if whose in self._open:
-            self._open[whose].write(line + "\n")
+        if (stream := self._open.get(whose)) is not None:
+            stream.write(f"{line}\n")
 
     def _end(self, whose: Whose) -> None:
         if whose in self._open:
