@@ -42,7 +42,37 @@ def measures() -> tuple[Measure, ...]:
             opened=_opened(act),
         )
         for name, (against, act) in others.items()
+    ) + tuple(
+        Measure(
+            name=f"probe-memory-{count}",
+            what=f"the controller's memory at its peak, with connections to {count} hosts",
+            aim=300.0,
+            unit="MB",
+            runs=1,
+            warm=0,
+            opened=_peak(count),
+        )
+        for count in (1, HOSTS, 5 * HOSTS)
     )
+
+
+def _peak(count: int) -> Callable[[], AbstractContextManager[Pair]]:
+    @contextmanager
+    def opened() -> Iterator[Pair]:
+        with stubs.engine() as path, farm(count, path=str(path)) as hosts:
+            argv = _hosts(hosts)
+
+            def act() -> float:
+                environment = {**os.environ, "XDG_STATE_HOME": str(hosts.folder / "state")}
+                process = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL)
+                _, status, used = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                assert process.returncode == 0, "every host answers"
+                return used.ru_maxrss / 1000
+
+            yield act, None
+
+    return opened
 
 
 def _opened(other: Callable[[Farm], Act]) -> Callable[[], AbstractContextManager[Pair]]:
@@ -54,8 +84,8 @@ def _opened(other: Callable[[Farm], Act]) -> Callable[[], AbstractContextManager
     return opened
 
 
-def fleet(hosts: Farm) -> Act:
-    """`fleet hosts`."""
+def _hosts(hosts: Farm) -> list[str]:
+    """`fleet hosts`, and the inventory that it needs."""
     inventory = hosts.folder / "inventory.yml"
     lines = "".join(
         f"  h{number}: {{address: {address}}}\n" for number, address in enumerate(hosts.addresses)
@@ -65,7 +95,12 @@ def fleet(hosts: Farm) -> Act:
     )
     (hosts.folder / "dockerfiles" / "image").mkdir(parents=True)
     (hosts.folder / "dockerfiles" / "image" / "Dockerfile").write_text("FROM scratch\n")
-    argv = [sys.executable, "-m", "fleet", "hosts", "--json", "--inventory", str(inventory)]
+    return [sys.executable, "-m", "fleet", "hosts", "--json", "--inventory", str(inventory)]
+
+
+def fleet(hosts: Farm) -> Act:
+    """`fleet hosts`."""
+    argv = _hosts(hosts)
 
     def act() -> None:
         reports = json.loads(_run(argv, hosts.folder))
