@@ -14,8 +14,10 @@ from .errors import LabError
 
 SUITE = "trixie"
 ARCHITECTURES = {"linux/amd64": "amd64", "linux/arm64": "arm64", "linux/arm/v7": "armhf"}
-PACKAGES = ("apt", "ca-certificates", "debian-archive-keyring")
+PACKAGES = ("apt", "debian-archive-keyring")
 """Beside those without which there is no Debian."""
+CERTIFICATES = "ca-certificates"
+"""For a mirror by HTTPS only: emulated, its list of authorities alone takes minutes to install."""
 
 
 def name(platform: str) -> str:
@@ -33,10 +35,11 @@ def make(platform: str, folder: Path, suite: str = SUITE) -> Path:
     target = folder / name(platform)
     if target.exists():
         return target
+    packages = [*PACKAGES, CERTIFICATES] if debian.source().uri.startswith("https:") else PACKAGES
     new = folder / f".{target.name}.{os.getpid()}.new"
     with tempfile.TemporaryDirectory(prefix="fleet-debian-") as scratch:
         root = Path(scratch, "root")
-        debian.unpack(ARCHITECTURES[platform], suite, PACKAGES, root, whole=True)
+        debian.unpack(ARCHITECTURES[platform], suite, packages, root, whole=True)
         for path in ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info"):
             shutil.rmtree(root / path, ignore_errors=True)
         try:

@@ -58,7 +58,10 @@ def sources(packages: Iterable[str]) -> list[Source]:
             get(f"{base}/InRelease", signed)
             found = get(f"{base}/{LIST}", listed)
         except OSError as error:
-            raise SourcesError(f"{base}: {error}") from None
+            raise SourcesError(
+                f"{base}: {error}\nWhat Debian has is asked of its mirror; FLEET_LAB_MIRROR names "
+                "another one. What is pinned already is built without: fetch-sources."
+            ) from None
         said = _promised(_verified(signed))
         if found != said:
             raise SourcesError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -89,6 +90,27 @@ def test_it_need_not_be_root(engine: Engine, image: str, peer: Container) -> Non
     found.store("/tmp/1.dcm")
     assert container.exec("id", "-un") == "orthanc\n"
     assert container.stop() == 0
+
+
+def test_an_image_that_never_is_root(
+    engine: Engine, image_of: Callable[[str], str], peer: Container
+) -> None:
+    """Built with RUN_AS=orthanc: nobody has to say anything when it is run."""
+    image = image_of("orthanc-unprivileged")
+    assert engine.inspect(image)["Config"]["User"] == "orthanc"
+    engine.docker("volume", "create", "--label", LABEL, "unprivileged-db")
+    options = ["--volume", "unprivileged-db:/var/lib/orthanc/db"]
+    first = Orthanc(
+        container=engine.start(image, name="never-root", options=options), peer=peer
+    ).wait()
+    uids = first.container.exec("sh", "-c", "grep -h ^Uid: /proc/[0-9]*/status")
+    assert {word for line in uids.splitlines() for word in line.split()[1:]} == {"999"}
+    instance = first.store("/tmp/1.dcm")
+    assert first.container.stop() == 0
+    second = Orthanc(container=engine.start(image, name="never-root-2", options=options), peer=peer)
+    assert second.wait().json("/instances") == [instance]
+    assert second.container.exec("orthanc-healthcheck") == ""
+    assert second.container.stop() == 0
 
 
 def test_a_root_file_system_that_nobody_may_write(
