@@ -15,7 +15,8 @@ import secrets
 import threading
 import time
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import BinaryIO, Protocol, cast
 
 from fleet.engine.diagnosis import disk_full, full
@@ -27,14 +28,17 @@ from fleet.models import Context, ContextFile
 
 _STALLED = 60.0  # seconds that a host may take to accept the next bytes, or to answer
 _NOISE = 65536  # bytes that a shell's start-up files may print before the greeting
-_FIRST = 4 << 20  # bytes of the first part: how long it takes tells the size of the others
-_PART = 10.0  # seconds that a part shall take: so much is sent again after a drop, at most
+_PART = 10.0  # seconds after which a part ends: so much is sent again after a drop, and a file
+_CHUNK = 1 << 20  # bytes after which that is looked at
+_AHEAD = 2 << 20  # bytes that may be under way: sshd's window
+_PER_FILE = 0.0003  # seconds that a host's disk takes for a file, whatever the link does
 # Below this many bytes a second the link is what takes the time, and not the processors: zlib's
 # fastest level makes some 80 MB/s here and 10 on a Raspberry Pi.
 _SLOW = 10e6
 _SAMPLE = 1 << 20  # bytes
 _WORTH = 0.8  # what a sample is to shrink to, at most
 
+_HEADER = 512  # bytes, of each entry of a tar
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-,+=@")
 
 
@@ -45,10 +49,11 @@ class WriteTar(Protocol):
         self,
         context: Context,
         out: BinaryIO,
-        only: Collection[str] | None = None,
+        only: Iterable[ContextFile] | None = None,
         more: Mapping[str, bytes] | None = None,
+        end: bool = True,
     ) -> None:
-        """``only`` some of its paths, and ``more`` files at the end."""
+        """``only`` some of its files, and ``more``; without ``end`` the tar goes on."""
 
 
 class Memory(Protocol):
@@ -80,11 +85,11 @@ class Delta:
         kept = [file for file in changed if file.path not in touched]
         self.entries: tuple[ContextFile, ...] = (*kept, *folders)
 
-    def part(self, first: int, size: float) -> int:
-        """Where the part of about so many bytes ends that begins at an entry; not empty."""
-        total, at = 0, first
-        while at < len(self.entries) and total < size:
-            total += self.entries[at].size + 1024
+    def chunk(self, first: int) -> int:
+        """Where about a MiB of entries ends that begins with one; not empty but at the end."""
+        size, at = 0, first
+        while at < len(self.entries) and size < _CHUNK:
+            size += self.entries[at].size + _HEADER
             at += 1
         return at
 
@@ -100,7 +105,6 @@ class Syncing:
         self._write_tar = write_tar
         self._memory = memory
         self._locks: dict[str, threading.Lock] = {}
-        self._pace: float | None = None  # bytes a second, of the last part
 
     def sync(self, context: Context) -> int:
         """Have a context on the host, under its digest; how many bytes that took.
@@ -136,36 +140,39 @@ class Syncing:
                     raise EngineError(self._host.name, f"it cannot take a context: {told}")
                 upload.aside()
                 return 0
-            delta, at = upload.delta(told["base"]), int(told["at"])
-            room = _FIRST if self._pace is None else max(_FIRST, self._pace * _PART)
-            until = delta.part(at, room)
-            began = time.monotonic()
-            count = self._send(upload.context, delta, at, until, stream)
+            count = self._send(upload, upload.delta(told["base"]), int(told["at"]), stream)
             status = stream.wait(_STALLED)
             if status != 0:
                 raise self._refused(status, stream)
-            self._pace = count / (time.monotonic() - began)
-            upload.whole = until == len(delta.entries)
             return count
         finally:
             stream.close()
 
-    def _send(self, context: Context, delta: Delta, at: int, until: int, stream: Stream) -> int:
+    def _send(self, upload: _Upload, delta: Delta, at: int, stream: Stream) -> int:
+        """Send entries from one on: all, or as many as a part takes."""
         mark = f".fleet-{secrets.token_hex(8)}"
-        whole = until == len(delta.entries)
-        part = delta.entries[at:until]
-        pack = self._pace is not None and self._pace < _SLOW and _shrinks(context, part)
         gone = delta.gone if at == 0 else ()
-        head = f"{'gzip' if pack else 'plain'} {mark}\n{''.join(map(_line, gone))}.\n"
-        sink = _Packed(stream) if pack else _Sink(stream)
+        head = f"{'gzip' if upload.packed else 'plain'} {mark}\n{''.join(map(_line, gone))}.\n"
+        sink = _Packed(stream) if upload.packed else _Sink(stream)
+        write = partial(self._write_tar, upload.context, cast(BinaryIO, sink))
+        first, began = at, time.monotonic()
         try:
             stream.sendall(head.encode())
-            self._write_tar(
-                context,
-                cast(BinaryIO, sink),
-                only=[file.path for file in part],
-                more={mark: f"{until} {'all' if whole else 'part'}\n".encode()},
-            )
+            while at < len(delta.entries):
+                until = delta.chunk(at)
+                write(only=delta.entries[at:until], end=False)
+                at = until
+                spent = time.monotonic() - began
+                if spent > _PART:
+                    break
+                slow = sink.count - _AHEAD < _SLOW * (spent - _PER_FILE * (at - first))
+                if slow and sink.count > 2 * _AHEAD and not upload.packed:
+                    upload.packed = _shrinks(upload.context, delta.entries[at:])
+                    if upload.packed:
+                        break  # the next part is compressed
+            upload.whole = at == len(delta.entries)
+            told = f"{at} {'all' if upload.whole else 'part'}\n"
+            write(only=(), more={mark: told.encode()})
             sink.end()
             stream.end_input()
         except HostError:
@@ -193,6 +200,7 @@ class _Upload:
         self.name = hex
         self.names = names  # of contexts that may be built on: on the host, and as digests
         self.whole = False
+        self.packed = False  # a slow link has compressed parts once it is known to be slow
         self._memory = memory
         self._deltas: dict[str, Delta] = {}
 

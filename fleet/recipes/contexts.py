@@ -15,7 +15,7 @@ import os
 import posixpath
 import stat
 import tarfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -29,6 +29,9 @@ from fleet.recipes.syntax import raise_any
 
 _CHUNK = 1 << 20  # bytes
 _FILE, _PROGRAM, _DIRECTORY, _LINK = 0o644, 0o755, 0o755, 0o777
+
+# O_NONBLOCK: a file that has just become a pipe must not hold us up for ever.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -59,13 +62,14 @@ def context(root: Path, dockerfile: Path, memory: Path | None = None) -> Context
 def write_tar(
     context: Context,
     out: BinaryIO,
-    only: Collection[str] | None = None,
+    only: Iterable[ContextFile] | None = None,
     more: Mapping[str, bytes] | None = None,
+    end: bool = True,
 ) -> None:
     """Write a context as a tar: the same bytes for the same context, always.
 
-    ``only`` limits it to some paths; ``more`` are further files, by name, at its end.
-    Times are SOURCE_DATE_EPOCH, else 0. Nothing is read into memory whole. Raises
+    ``only`` are some of its files, in another order maybe; ``more`` are further files, by name, behind them.
+    Without ``end`` another call goes on with the same tar. Times are SOURCE_DATE_EPOCH, else 0. Nothing is read into memory whole. Raises
     RecipeError where a file is no longer what the context says, UsageError where
     SOURCE_DATE_EPOCH is no number.
     """
@@ -79,6 +83,8 @@ def write_tar(
             out.write(b"".join(waiting))
             waiting.clear()
             size = 0
+    if end:
+        waiting.append(bytes(2 * tarfile.BLOCKSIZE))
     out.write(b"".join(waiting))
 
 
@@ -150,7 +156,7 @@ class _Walk:
             self._problem(path, error)
         else:
             self.found[path] = file
-            self._keep_directory(posixpath.dirname(path))
+            self._keep_directory(path.rpartition("/")[0])
 
     def _keep_directory(self, path: str) -> None:
         """Keep a folder, and those that it is in: they may be ignored, and still be needed."""
@@ -181,12 +187,13 @@ def _file(entry: os.DirEntry[str], path: str, digests: Digests) -> ContextFile:
     if digest is not None:
         return ContextFile(path=path, mode=_mode(found), size=found.st_size, digest=digest)
     with _Reader(entry.path) as reader:
-        while len(reader.read(_CHUNK)) == _CHUNK:
+        # One byte more than there should be: what is read short of that was read to its end.
+        while len(reader.read(want := min(_CHUNK, found.st_size + 1))) == want:
             pass
-        now = reader.stat
-        if now.st_size == reader.size:
-            digests.remember(path, found, now, reader.digest)
-        return ContextFile(path=path, mode=_mode(now), size=reader.size, digest=reader.digest)
+        now, digest = reader.stat, reader.digest
+    if now.st_size == reader.size:
+        digests.remember(path, found, now, digest)
+    return ContextFile(path=path, mode=_mode(now), size=reader.size, digest=digest)
 
 
 def _mode(status: os.stat_result) -> int:
@@ -198,9 +205,7 @@ class _Reader:
     """A file that counts and digests what is read from it. Its calls raise OSError."""
 
     def __init__(self, path: str) -> None:
-        # O_NONBLOCK: a file that has just become a pipe must not hold us up for ever.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags)
+        self._descriptor = os.open(path, _READ)
         self._hash = hashlib.sha256()
         self.size = 0
 
@@ -223,8 +228,6 @@ class _Reader:
     def read(self, size: int) -> bytes:
         """The next bytes: as many as asked for, fewer only at the file's end."""
         content = os.read(self._descriptor, size)
-        while 0 < len(content) < size and (more := os.read(self._descriptor, size - len(content))):
-            content += more
         self.size += len(content)
         self._hash.update(content)
         return content
@@ -254,31 +257,28 @@ def _mtime() -> int:
 
 
 def _tar(
-    context: Context, only: Collection[str] | None, more: Mapping[str, bytes]
+    context: Context, only: Iterable[ContextFile] | None, more: Mapping[str, bytes]
 ) -> Iterator[bytes]:
-    wanted = None if only is None else frozenset(only)
     mtime = _mtime()
     root = os.fspath(context.root)
-    for file in context.files:
-        if wanted is None or file.path in wanted:
-            path = os.path.join(root, file.path)
-            if file.directory:
-                yield _header(file, mtime, tarfile.DIRTYPE)
-            elif file.link is not None:
-                with _unchanged(path):
-                    same = os.readlink(path) == file.link
-                if not same:
-                    raise _changed(path)
-                yield _header(file, mtime, tarfile.SYMTYPE)
-            else:
-                yield _header(file, mtime, tarfile.REGTYPE)
-                yield from _content(path, file)
-                yield bytes(-file.size % tarfile.BLOCKSIZE)
+    for file in context.files if only is None else only:
+        path = os.path.join(root, file.path)
+        if file.directory:
+            yield _header(file, mtime, tarfile.DIRTYPE)
+        elif file.link is not None:
+            with _unchanged(path):
+                same = os.readlink(path) == file.link
+            if not same:
+                raise _changed(path)
+            yield _header(file, mtime, tarfile.SYMTYPE)
+        else:
+            yield _header(file, mtime, tarfile.REGTYPE)
+            yield from _content(path, file)
+            yield bytes(-file.size % tarfile.BLOCKSIZE)
     for name, content in more.items():
         file = ContextFile(path=name, mode=_FILE, size=len(content))
         yield _header(file, mtime, tarfile.REGTYPE)
         yield content + bytes(-file.size % tarfile.BLOCKSIZE)
-    yield bytes(2 * tarfile.BLOCKSIZE)
 
 
 def _header(file: ContextFile, mtime: int, kind: bytes) -> bytes:
@@ -310,21 +310,23 @@ def _fixed(mode: int, mtime: int, kind: bytes) -> tuple[bytes, int]:
 
 def _content(path: str, file: ContextFile) -> Iterator[bytes]:
     """A file's bytes, checked to be those that were digested before the last of them goes."""
-    with _unchanged(path):
-        reader = _Reader(path)
     last = b""
-    with reader, _unchanged(path):
-        # One byte more than there should be, to see a file that has grown.
-        while block := reader.read(min(_CHUNK, file.size - reader.size + 1)):
-            if reader.size > file.size:
-                raise _changed(path)
-            if last:
-                yield last
-            last = block
-            if reader.size == file.size and len(block) < _CHUNK:
-                break  # the read fell short of the one byte more: that was the end
-        if (reader.size, reader.digest, _mode(reader.stat)) != (file.size, file.digest, file.mode):
-            raise _changed(path)
+    try:
+        with _Reader(path) as reader:
+            # One byte more than there should be, to see a file that has grown.
+            while block := reader.read(min(_CHUNK, file.size - reader.size + 1)):
+                if reader.size > file.size:
+                    break
+                if last:
+                    yield last
+                last = block
+                if reader.size == file.size and len(block) < _CHUNK:
+                    break  # it was read short: that was the end
+            now = reader.size, reader.digest, _mode(reader.stat)
+    except OSError as error:
+        raise _changed(path, f" ({error.strerror})") from None
+    if now != (file.size, file.digest, file.mode):
+        raise _changed(path)
     yield last
 
 

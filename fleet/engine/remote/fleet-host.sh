@@ -8,7 +8,7 @@
 #
 #   contexts/HEX/HEX/      a build context, named by its digest; see `receive` for why twice
 #   contexts/HEX/used      touched at every use
-#   contexts/.incoming-NAME/ one that is on its way: tree, base and at; see `receive`
+#   contexts/.incoming-NAME/ one that is on its way: HEX, base and at; see `receive`
 #   bases/HEX              touched when an image of that digest is about to be built on
 #   builds/NAME/           one detached build:
 #     Dockerfile order.json what was ordered; Dockerfile.dockerignore: nothing more to leave out
@@ -443,10 +443,11 @@ receive() {
     shift 2
     contexts=$state/contexts
     into=$contexts/.incoming-$name
-    mkdir -p "$contexts" || exit 73
-    exec 9>"$contexts/.lock" || exit 73
+    # On a small board, or a busy one, a process costs more than all that it does here.
+    [ -d "$contexts" ] || mkdir -p "$contexts" || exit 73
     tries=0
     while :; do
+        exec 9>"$contexts/.lock" || exit 73
         flock 9
         if [ -d "$contexts/$hex/$hex" ]; then
             : >"$contexts/$hex/used"
@@ -454,10 +455,10 @@ receive() {
             printf 'here=1\n\n'
             return 0
         fi
-        mkdir -p "$into" || exit 73
+        [ -d "$into" ] || mkdir "$into" || exit 73
         exec 8>"$into/lock" || exit 73
         flock -n 8 && break
-        flock -u 9
+        exec 9>&-
         tries=$((tries + 1))
         if [ $tries -gt 100 ]; then
             say
@@ -467,8 +468,9 @@ receive() {
         nap
     done
     : >"$into/used"
+    tree=$into/$hex
     begin "$@"
-    flock -u 9
+    exec 9>&-
     say
     printf 'at=%s\nbase=%s\n\n' "$at" "$base"
 
@@ -477,25 +479,25 @@ receive() {
         printf '%b\0' "$path"
     done >"$into/gone" || exit 74
     if [ -s "$into/gone" ]; then
-        (cd "$into/tree" && xargs -0 rm -rf) <"$into/gone" || exit 74
+        (cd "$tree" && exec xargs -0 rm -rf) <"$into/gone" || exit 74
     fi
     case $how in
-    plain) tar -xpof - -C "$into/tree" || exit 74 ;;
-    gzip) gzip -dc | tar -xpof - -C "$into/tree" || exit 74 ;;
+    plain) tar -xpof - -C "$tree" || exit 74 ;;
+    gzip) gzip -dc | tar -xpof - -C "$tree" || exit 74 ;;
     *) exit 74 ;;
     esac
-    read -r at all <"$into/tree/$mark" || exit 74
-    rm "$into/tree/$mark"
-    printf '%s\n' "$at" >"$into/at.new" && mv "$into/at.new" "$into/at" || exit 74
+    mv "$tree/$mark" "$into/at" || exit 74
+    read -r at all <"$into/at" || exit 74
     [ "$all" = all ] || { printf 'done=0\n' && return 0; }
-    TZ=UTC touch -t 197001010000 "$into/tree"
+    TZ=UTC touch -t 197001010000 "$tree"
+    exec 9>"$contexts/.lock" || exit 73
     flock 9
     if [ -d "$contexts/$hex" ]; then # somebody else was faster
         rm -rf "$into"
     else
         # BuildKit asks only for files whose size or time differ from those that it had of a folder
         # of this name before, and times are all alike here: no two contexts may share a name.
-        mv "$into/tree" "$into/$hex" && mv "$into" "$contexts/$hex" || exit 74
+        mv "$into" "$contexts/$hex" || exit 74
     fi
     printf 'done=1\n'
 }
@@ -504,27 +506,24 @@ receive() {
 # on a base that the sender does not know is of no use to him. Files are shared with the base by
 # hard links, which is why nothing ever writes into a file of a context.
 begin() {
-    find "$contexts" -maxdepth 1 -name '.incoming-*' ! -path "$into" -mmin +1440 \
-        -exec rm -rf {} + 2>/dev/null
-    base= at=
     if [ -e "$into/at" ]; then
         read -r base <"$into/base"
-        case " $* " in *" $base "*) read -r at <"$into/at" ;; esac
-        [ -n "$base" ] || read -r at <"$into/at"
+        for each in "" "$@"; do
+            [ "$each" != "$base" ] || { read -r at all <"$into/at" && return 0; }
+        done
     fi
-    [ -z "$at" ] || return 0
-    rm -rf "$into/at" "$into/tree"
+    [ ! -d "$tree" ] || rm -rf "$into/at" "$tree"
     base= at=0
     for each in "$@"; do
         [ -d "$contexts/$each/$each" ] || continue
-        if cp -al "$contexts/$each/$each" "$into/tree" 2>/dev/null; then
+        if cp -al "$contexts/$each/$each" "$tree" 2>/dev/null; then
             : >"$contexts/$each/used"
             base=$each
             break
         fi
-        rm -rf "$into/tree" # as where a file cannot have another link
+        rm -rf "$tree" # as where a file cannot have another link
     done
-    mkdir -p "$into/tree" || exit 73
+    [ -d "$tree" ] || mkdir "$tree" || exit 73
     printf '%s\n' "$base" >"$into/base" && printf '0\n' >"$into/at" || exit 74
 }
 
