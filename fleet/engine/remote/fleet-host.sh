@@ -460,7 +460,7 @@ receive() {
         flock -n 8 && break
         exec 9>&-
         tries=$((tries + 1))
-        if [ $tries -gt 100 ]; then
+        if [ $tries -gt 50 ]; then # 10 seconds
             say
             printf 'busy=1\n\n'
             return 0
