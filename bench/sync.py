@@ -119,5 +119,7 @@ def _fill(root: Path, *, small: bool) -> None:
             elif other % 2:
                 content = os.urandom(2_000_000)
             else:
-                content = b"".join(b"%d %s" % (chance.getrandbits(30), _WORD) for _ in range(37_000))
+                content = b"".join(
+                    b"%d %s" % (chance.getrandbits(30), _WORD) for _ in range(37_000)
+                )
             (folder / f"f{other}").write_bytes(content)

@@ -68,10 +68,11 @@ def write_tar(
 ) -> None:
     """Write a context as a tar: the same bytes for the same context, always.
 
-    ``only`` are some of its files, in another order maybe; ``more`` are further files, by name, behind them.
-    Without ``end`` another call goes on with the same tar. Times are SOURCE_DATE_EPOCH, else 0. Nothing is read into memory whole. Raises
-    RecipeError where a file is no longer what the context says, UsageError where
-    SOURCE_DATE_EPOCH is no number.
+    ``only`` are some of its files, in another order maybe; ``more`` are further files,
+    by name, behind them. Without ``end`` another call goes on with the same tar. Times
+    are SOURCE_DATE_EPOCH, else 0. Nothing is read into memory whole. Raises RecipeError
+    where a file is no longer what the context says, UsageError where SOURCE_DATE_EPOCH
+    is no number.
     """
     # Most files are small, and most blocks: joined, they are few for whoever takes them.
     waiting: list[bytes] = []

@@ -30,7 +30,8 @@ def read(
     ``platforms`` are those of an image that lists none itself. A base that is
     called as an image is (``hello``, ``hello:any-tag``, under ``registry_name``, or as
     one of its aliases) means that image, its parent; one that is named by digest
-    comes from elsewhere. ``memory`` is the folder for the digests of files. Raises RecipeError with all problems of all images.
+    comes from elsewhere. ``memory`` is the folder for the digests of files. Raises
+    RecipeError with all problems of all images.
     """
     return _Reading(images, platforms, registry_name, memory).run()
 

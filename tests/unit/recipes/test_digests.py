@@ -82,7 +82,7 @@ def test_a_file_that_has_just_changed_is_not_remembered(
     assert folder.read == ["a"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"[]", b"{\"a\": 1}", b"{\"a\": [1]}", b"\xff"])
+@pytest.mark.parametrize("damage", [b"", b"[]", b'{"a": 1}', b'{"a": [1]}', b"\xff"])
 def test_a_damaged_memory_is_no_memory(damage: bytes, folder: Folder) -> None:
     folder.write("a", b"1")
     made = folder.context()
