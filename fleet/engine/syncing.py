@@ -22,7 +22,7 @@ from typing import BinaryIO, Protocol, cast
 from fleet.engine.diagnosis import disk_full, full
 from fleet.engine.orders import hex_of
 from fleet.engine.script import GREETING, HostScript, fields
-from fleet.errors import CommandFailed, EngineError, HostError
+from fleet.errors import CommandFailed, ConnectionLost, EngineError, HostError
 from fleet.hosts.protocol import Host, Stream
 from fleet.models import Context, ContextFile
 
@@ -175,6 +175,8 @@ class Syncing:
             write(only=(), more={mark: told.encode()})
             sink.end()
             stream.end_input()
+        except ConnectionLost:
+            raise
         except HostError:
             # A host that cannot write its files stops reading: then what it says counts.
             if stream.stderr().strip():
