@@ -218,6 +218,7 @@ class Workshop:
             self.inventory.images,
             platforms=self.inventory.platforms or CANDIDATES,
             registry_name=self._registry_name,
+            memory=state_home() / "digests",
         )
 
     def probe(self) -> tuple[HostReport, ...]:
@@ -416,7 +417,13 @@ def machine_of(
     """A host that was probed, with its engine, which is closed with the stack."""
     assert report.facts is not None, "whoever asks has looked"
     owner = f"{platform.node()}-{lock_name(fleet.path)}"
-    engine = Engine(host, report.facts, write_tar=recipes.write_tar, owner=owner)
+    engine = Engine(
+        host,
+        report.facts,
+        write_tar=recipes.write_tar,
+        memory=ContextMemory(state_home() / "contexts"),
+        owner=owner,
+    )
     stack.callback(engine.close)
     return Machine(report=report, host=host, engine=engine, tunnelled=tunnelled)
 

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import io
 import json
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from fleet.engine.detached import DetachedBuilds, Execution, State
-from fleet.engine.diagnosis import SHOWN, diagnose, disk_full, full
+from fleet.engine.diagnosis import SHOWN, diagnose
 from fleet.engine.logs import LogCursor, OnLine
 from fleet.engine.orders import BuildOrder, BuiltImage, RemoteBuild, hex_of
-from fleet.engine.script import HostScript, fields
+from fleet.engine.script import HostScript
+from fleet.engine.syncing import Memory, Syncing, WriteTar
 from fleet.errors import (
     BuildCancelled,
     BuildLost,
     BuildTimedOut,
-    CommandFailed,
     EngineDown,
     EngineError,
     FleetError,
-    HostError,
     SmokeFailed,
 )
-from fleet.hosts.protocol import Host, Stream
+from fleet.hosts.protocol import Host
 from fleet.models import Context, Credentials, HostFacts, JobId, Keep, Leftover, PruneReport
 from fleet.platforms import Platform
 from fleet.references import Reference
@@ -37,11 +35,7 @@ if TYPE_CHECKING:
     from fleet.engine.smoke import Trials
     from fleet.engine.transport import EngineApi
 
-WriteTar = Callable[[Context, BinaryIO], None]
-
 SMOKE_SECONDS = 300.0
-_STALLED = 60.0  # seconds that a host may take to accept the next bytes of a context
-_PIECE = 32768
 _KEPT = 14 * 86400.0  # seconds for which what nobody uses stays on a host
 _JUDGED = 400  # of a log's last lines, when a build has failed
 
@@ -51,19 +45,26 @@ class Engine:
 
     Every method raises what ``Host.run`` raises (ConnectionLost above all), and
     EngineDown, EngineGone or EnginePermission where the daemon does not answer.
-    ``write_tar`` writes a context as a tar with fixed times. ``owner`` names whoever
-    can have one run only at a time: what a dead run of the same owner has left in the
-    middle of a smoke test is removed.
+    ``write_tar`` writes a context as a tar with fixed times, ``memory`` knows the
+    contexts that came before it. ``owner`` names whoever can have one run only at a
+    time: what a dead run of the same owner has left in the middle of a smoke test is
+    removed.
     """
 
     def __init__(
-        self, host: Host, facts: HostFacts, *, write_tar: WriteTar, owner: str | None = None
+        self,
+        host: Host,
+        facts: HostFacts,
+        *,
+        write_tar: WriteTar,
+        memory: Memory | None = None,
+        owner: str | None = None,
     ) -> None:
         self._host = host
         self._facts = facts
-        self._write_tar = write_tar
         self._state = _state_folder(host, facts)
         self._script = HostScript(host, self._state)
+        self._syncing = Syncing(host, self._script, write_tar, memory)
         self._detached = DetachedBuilds(host, self._script)
         self._owner = owner or secrets.token_hex(8)
         self._cursors: dict[str, LogCursor] = {}
@@ -86,41 +87,13 @@ class Engine:
 
     # --- before a build -------------------------------------------------------------------
 
-    def sync(self, context: Context) -> bool:
-        """Have the context on the host, under its digest; whether it had to be sent."""
-        name = hex_of(context.digest)
-        if fields(self._script.run("has", name).decode())["here"] == "1":
-            return False
-        incoming = secrets.token_hex(8)
-        stream = self._script.open("receive", incoming)
-        try:
-            stream.settimeout(_STALLED)
-            self._send(context, stream)
-            status = stream.wait(_STALLED)
-            if status != 0:
-                raise self._refused(status, stream)
-        finally:
-            stream.close()
-        # A tar that was cut off looks complete to the host: only now is it known to be.
-        self._script.run("commit", incoming, name)
-        return True
+    def sync(self, context: Context) -> int:
+        """Have the context on the host, under its digest; how many bytes that took, 0 for none.
 
-    def _send(self, context: Context, stream: Stream) -> None:
-        try:
-            with io.BufferedWriter(_Sink(stream), _PIECE) as sink:
-                self._write_tar(context, sink)
-            stream.end_input()
-        except HostError:
-            # A host that cannot write its files stops reading: then what it says counts.
-            if stream.stderr().strip():
-                raise self._refused(stream.wait(_STALLED), stream) from None
-            raise
-
-    def _refused(self, status: int, stream: Stream) -> HostError:
-        said = stream.stderr()
-        if full(said):
-            return disk_full(self._host.name, said)
-        return CommandFailed(self._host.name, ["receive"], status, said)
+        Raises RecipeError where a file has changed since, DiskFull. What has arrived
+        before an error is kept for the next call.
+        """
+        return self._syncing.sync(context)
 
     def pull(
         self, reference: Reference, platform: Platform, credentials: Credentials | None
@@ -371,21 +344,6 @@ class Engine:
             self._passing.clear()
         if "_api" in self.__dict__:  # made at its first use, which imports the SDK
             self._api.close()
-
-
-class _Sink(io.RawIOBase):
-    """The input of a command on a host, as a file."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: object) -> int:
-        piece = bytes(data)  # type: ignore[call-overload]
-        self._stream.sendall(piece)
-        return len(piece)
 
 
 def _state_folder(host: Host, facts: HostFacts) -> PurePosixPath:

@@ -18,7 +18,8 @@ _GRACE = 5.0  # seconds between the end of a command's output and its own
 _INSTALL = """\
 [ -e "$1" ] || {
     mkdir -p "${1%/*}" && cat >"$1.$$" && mv "$1.$$" "$1"
-}"""
+} && exec sh "$1" check "$2"
+"""
 
 
 class HostScript:
@@ -33,8 +34,7 @@ class HostScript:
         """Where the script is on the host, under the digest of its content."""
         script = (files("fleet.engine") / "remote" / "fleet-host.sh").read_bytes()
         path = str(self._state / "bin" / f"{hashlib.sha256(script).hexdigest()[:16]}.sh")
-        self._host.run(["sh", "-c", _INSTALL, "sh", path], stdin=script)
-        self._run(path, "check", (), b"", 60.0)
+        self._ask(["sh", "-c", _INSTALL, "sh", path, str(self._state)], "check", script, 60.0)
         return path
 
     def run(self, verb: str, *arguments: str, stdin: bytes = b"", timeout: float = 60.0) -> bytes:
@@ -43,16 +43,14 @@ class HostScript:
         Raises CommandFailed, DiskFull, EngineError where the host lacks a tool, and
         what ``Host.run`` raises.
         """
-        return self._run(self._path, verb, arguments, stdin, timeout)
+        argv = ["sh", self._path, verb, str(self._state), *arguments]
+        return self._ask(argv, verb, stdin, timeout)
 
     def open(self, verb: str, *arguments: str) -> Stream:
         """Start a verb and talk to it. Its answer begins with ``GREETING``, after any noise."""
         return self._host.open(["sh", self._path, verb, str(self._state), *arguments])
 
-    def _run(
-        self, path: str, verb: str, arguments: tuple[str, ...], stdin: bytes, timeout: float
-    ) -> bytes:
-        argv = ["sh", path, verb, str(self._state), *arguments]
+    def _ask(self, argv: list[str], verb: str, stdin: bytes, timeout: float) -> bytes:
         try:
             answer = self._host.run(argv, stdin=stdin, timeout=timeout).stdout
         except CommandFailed as error:
@@ -63,7 +61,7 @@ class HostScript:
             raise EngineError(
                 self._host.name,
                 error.stderr.strip(),
-                hint="fleet needs util-linux, coreutils and tar there, or busybox",
+                hint="fleet needs util-linux, coreutils, findutils, tar and gzip there, or busybox",
             ) from error
         # A shell's start-up files may have printed something first.
         _, greeting, rest = answer.partition(GREETING)

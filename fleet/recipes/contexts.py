@@ -9,24 +9,29 @@ there is reads it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import posixpath
 import stat
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from fleet.errors import Problem, RecipeError, UsageError
 from fleet.models import Context, ContextFile
+from fleet.recipes.digests import Digests
 from fleet.recipes.ignorefile import IgnoreRules, Inherited
 from fleet.recipes.ignorefile import parse as parse_ignore
 from fleet.recipes.syntax import raise_any
 
 _CHUNK = 1 << 20  # bytes
 _FILE, _PROGRAM, _DIRECTORY, _LINK = 0o644, 0o755, 0o755, 0o777
+
+# O_NONBLOCK: a file that has just become a pipe must not hold us up for ever.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -36,35 +41,52 @@ _KINDS = {
 }
 
 
-def context(root: Path, dockerfile: Path) -> Context:
+def context(root: Path, dockerfile: Path, memory: Path | None = None) -> Context:
     """What a build of this folder is given, and its digest.
 
     ``DOCKERFILE.dockerignore`` beside the Dockerfile is read if it is there,
-    else ``.dockerignore`` in the folder. Raises RecipeError with everything
-    that cannot be read or sent.
+    else ``.dockerignore`` in the folder. ``memory`` is a folder for the digests of
+    files, so that those that nobody has touched since are not read again. Raises
+    RecipeError with everything that cannot be read or sent.
     """
     rules = _rules(root, dockerfile)
-    walk = _Walk(root, rules)
+    digests = Digests(memory, root.absolute(), ignore_file(root, dockerfile))
+    walk = _Walk(root, rules, digests)
     walk.run()
+    digests.save()
     raise_any(walk.problems)
     files = tuple(walk.found[path] for path in sorted(walk.found))
     return Context(root=root, files=files, digest=_digest(files))
 
 
-def write_tar(context: Context, out: BinaryIO, only: Collection[str] | None = None) -> None:
+def write_tar(
+    context: Context,
+    out: BinaryIO,
+    only: Iterable[ContextFile] | None = None,
+    more: Mapping[str, bytes] | None = None,
+    end: bool = True,
+) -> None:
     """Write a context as a tar: the same bytes for the same context, always.
 
-    ``only`` limits it to some paths. Times are SOURCE_DATE_EPOCH, else 0.
-    Nothing is read into memory whole. Raises RecipeError where a file is no
-    longer what the context says, UsageError where SOURCE_DATE_EPOCH is no number.
+    ``only`` are some of its files, in another order maybe; ``more`` are further files,
+    by name, behind them. Without ``end`` another call goes on with the same tar. Times
+    are SOURCE_DATE_EPOCH, else 0. Nothing is read into memory whole. Raises RecipeError
+    where a file is no longer what the context says, UsageError where SOURCE_DATE_EPOCH
+    is no number.
     """
-    waiting = bytearray()
-    for block in _tar(context, only):
-        waiting += block
-        if len(waiting) >= _CHUNK:
-            out.write(bytes(waiting))
+    # Most files are small, and most blocks: joined, they are few for whoever takes them.
+    waiting: list[bytes] = []
+    size = 0
+    for block in _tar(context, only, more or {}):
+        waiting.append(block)
+        size += len(block)
+        if size >= _CHUNK:
+            out.write(b"".join(waiting))
             waiting.clear()
-    out.write(bytes(waiting))
+            size = 0
+    if end:
+        waiting.append(bytes(2 * tarfile.BLOCKSIZE))
+    out.write(b"".join(waiting))
 
 
 # --- reading ------------------------------------------------------------------------------
@@ -93,9 +115,10 @@ def _rules(root: Path, dockerfile: Path) -> IgnoreRules:
 class _Walk:
     """A walk through a folder. What is wrong is collected, not raised."""
 
-    def __init__(self, root: Path, rules: IgnoreRules) -> None:
+    def __init__(self, root: Path, rules: IgnoreRules, digests: Digests) -> None:
         self.root = root
         self.rules = rules
+        self.digests = digests
         self.found: dict[str, ContextFile] = {}
         self.problems: list[Problem] = []
 
@@ -127,14 +150,14 @@ class _Walk:
 
     def _keep(self, entry: os.DirEntry[str], path: str) -> None:
         try:
-            file = _file(entry, path)
+            file = _file(entry, path, self.digests)
         except OSError as error:
             self._problem(path, error)
         except _Unsendable as error:
             self._problem(path, error)
         else:
             self.found[path] = file
-            self._keep_directory(posixpath.dirname(path))
+            self._keep_directory(path.rpartition("/")[0])
 
     def _keep_directory(self, path: str) -> None:
         """Keep a folder, and those that it is in: they may be ignored, and still be needed."""
@@ -153,26 +176,37 @@ class _Unsendable(ValueError):
     """An entry of a folder that cannot be carried to a builder."""
 
 
-def _file(entry: os.DirEntry[str], path: str) -> ContextFile:
+def _file(entry: os.DirEntry[str], path: str, digests: Digests) -> ContextFile:
     """One entry that is no folder, digested. Raises OSError and _Unsendable."""
     if entry.is_symlink():
         return ContextFile(path=path, mode=_LINK, link=os.readlink(entry.path))
-    kind = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
-    if kind != stat.S_IFREG:
+    found = entry.stat(follow_symlinks=False)
+    if not stat.S_ISREG(found.st_mode):
+        kind = stat.S_IFMT(found.st_mode)
         raise _Unsendable(f"{_KINDS.get(kind, 'no file')} cannot be part of a build context")
+    digest = digests.recall(path, found)
+    if digest is not None:
+        return ContextFile(path=path, mode=_mode(found), size=found.st_size, digest=digest)
     with _Reader(entry.path) as reader:
-        while reader.read(_CHUNK):
+        # One byte more than there should be: what is read short of that was read to its end.
+        while len(reader.read(want := min(_CHUNK, found.st_size + 1))) == want:
             pass
-        return ContextFile(path=path, mode=reader.mode, size=reader.size, digest=reader.digest)
+        now, digest = reader.stat, reader.digest
+    if now.st_size == reader.size:
+        digests.remember(path, found, now, digest)
+    return ContextFile(path=path, mode=_mode(now), size=reader.size, digest=digest)
+
+
+def _mode(status: os.stat_result) -> int:
+    """The permission bits that a file goes into a tar with."""
+    return _PROGRAM if status.st_mode & stat.S_IXUSR else _FILE
 
 
 class _Reader:
     """A file that counts and digests what is read from it. Its calls raise OSError."""
 
     def __init__(self, path: str) -> None:
-        # O_NONBLOCK: a file that has just become a pipe must not hold us up for ever.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags)
+        self._descriptor = os.open(path, _READ)
         self._hash = hashlib.sha256()
         self.size = 0
 
@@ -183,9 +217,9 @@ class _Reader:
         os.close(self._descriptor)
 
     @property
-    def mode(self) -> int:
-        """The permission bits that the file goes into a tar with."""
-        return _PROGRAM if os.fstat(self._descriptor).st_mode & stat.S_IXUSR else _FILE
+    def stat(self) -> os.stat_result:
+        """What the file is just now."""
+        return os.fstat(self._descriptor)
 
     @property
     def digest(self) -> str:
@@ -194,9 +228,7 @@ class _Reader:
 
     def read(self, size: int) -> bytes:
         """The next bytes: as many as asked for, fewer only at the file's end."""
-        content = b""
-        while len(content) < size and (more := os.read(self._descriptor, size - len(content))):
-            content = content + more if content else more
+        content = os.read(self._descriptor, size)
         self.size += len(content)
         self._hash.update(content)
         return content
@@ -225,57 +257,88 @@ def _mtime() -> int:
     return int(text)
 
 
-def _tar(context: Context, only: Collection[str] | None) -> Iterator[bytes]:
-    wanted = None if only is None else frozenset(only)
+def _tar(
+    context: Context, only: Iterable[ContextFile] | None, more: Mapping[str, bytes]
+) -> Iterator[bytes]:
     mtime = _mtime()
-    for file in context.files:
-        if wanted is None or file.path in wanted:
-            yield from _member(context.root / file.path, file, mtime)
-    yield bytes(2 * tarfile.BLOCKSIZE)
-
-
-def _member(path: Path, file: ContextFile, mtime: int) -> Iterator[bytes]:
-    info = tarfile.TarInfo(file.path)
-    info.mode, info.mtime, info.size = file.mode, mtime, file.size
-    if file.directory:
-        info.type = tarfile.DIRTYPE
-    elif file.link is not None:
-        info.type, info.linkname = tarfile.SYMTYPE, file.link
-        with _unchanged(path):
-            same = os.readlink(path) == file.link
-        if not same:
-            raise _changed(path)
-    yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
-    if info.isreg():
-        yield from _content(path, file)
-        yield bytes(-file.size % tarfile.BLOCKSIZE)
-
-
-def _content(path: Path, file: ContextFile) -> Iterator[bytes]:
-    """A file's bytes, checked to be those that were digested before the last of them goes."""
-    with _unchanged(path):
-        reader = _Reader(str(path))
-    last = b""
-    with reader, _unchanged(path):
-        # One byte more than there should be, to see a file that has grown.
-        while block := reader.read(min(_CHUNK, file.size - reader.size + 1)):
-            if reader.size > file.size:
+    root = os.fspath(context.root)
+    for file in context.files if only is None else only:
+        path = os.path.join(root, file.path)
+        if file.directory:
+            yield _header(file, mtime, tarfile.DIRTYPE)
+        elif file.link is not None:
+            with _unchanged(path):
+                same = os.readlink(path) == file.link
+            if not same:
                 raise _changed(path)
-            yield last
-            last = block
-        if (reader.size, reader.digest, reader.mode) != (file.size, file.digest, file.mode):
-            raise _changed(path)
+            yield _header(file, mtime, tarfile.SYMTYPE)
+        else:
+            yield _header(file, mtime, tarfile.REGTYPE)
+            yield from _content(path, file)
+            yield bytes(-file.size % tarfile.BLOCKSIZE)
+    for name, content in more.items():
+        file = ContextFile(path=name, mode=_FILE, size=len(content))
+        yield _header(file, mtime, tarfile.REGTYPE)
+        yield content + bytes(-file.size % tarfile.BLOCKSIZE)
+
+
+def _header(file: ContextFile, mtime: int, kind: bytes) -> bytes:
+    """What stands before a file in a tar: tarfile's own, which takes its time, for what is rare."""
+    name = os.fsencode(file.path) + b"/" * file.directory
+    if len(name) > tarfile.LENGTH_NAME or file.link is not None or file.size >= 8**11:
+        info = tarfile.TarInfo(file.path)
+        info.mode, info.mtime, info.size = file.mode, mtime, file.size
+        info.type, info.linkname = kind, file.link or ""
+        return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    size = b"%011o" % file.size
+    fixed, total = _fixed(file.mode, mtime, kind)
+    check = b"%06o\0 " % (total + sum(name) + sum(size))
+    return b"".join(
+        (name.ljust(100, b"\0"), fixed[100:124], size, fixed[135:148], check, fixed[156:])
+    )
+
+
+@functools.cache
+def _fixed(mode: int, mtime: int, kind: bytes) -> tuple[bytes, int]:
+    """A header without a name and of size 0, and the sum of what does not change with these."""
+    info = tarfile.TarInfo("")
+    info.mode, info.mtime, info.type = mode, mtime, kind
+    block = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    block = bytes(100) + block[100:]  # a folder's name ends with a slash even where it is empty
+    # The sum counts its own eight bytes as spaces.
+    return block, sum(block[:124]) + sum(block[135:148]) + 8 * 32 + sum(block[156:])
+
+
+def _content(path: str, file: ContextFile) -> Iterator[bytes]:
+    """A file's bytes, checked to be those that were digested before the last of them goes."""
+    last = b""
+    try:
+        with _Reader(path) as reader:
+            # One byte more than there should be, to see a file that has grown.
+            while block := reader.read(min(_CHUNK, file.size - reader.size + 1)):
+                if reader.size > file.size:
+                    break
+                if last:
+                    yield last
+                last = block
+                if reader.size == file.size and len(block) < _CHUNK:
+                    break  # it was read short: that was the end
+            now = reader.size, reader.digest, _mode(reader.stat)
+    except OSError as error:
+        raise _changed(path, f" ({error.strerror})") from None
+    if now != (file.size, file.digest, file.mode):
+        raise _changed(path)
     yield last
 
 
 @contextmanager
-def _unchanged(path: Path) -> Iterator[None]:
+def _unchanged(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise _changed(path, f" ({error.strerror})") from None
 
 
-def _changed(path: Path, detail: str = "") -> RecipeError:
+def _changed(path: str, detail: str = "") -> RecipeError:
     message = f"it changed after it was digested{detail}; start again when it is at rest"
-    return RecipeError([_problem(path, message)])
+    return RecipeError([_problem(Path(path), message)])

@@ -23,15 +23,17 @@ def read(
     *,
     platforms: Sequence[Platform],
     registry_name: str | None = None,
+    memory: Path | None = None,
 ) -> tuple[Recipe, ...]:
     """Read and understand the Dockerfiles and contexts of all images, in their order.
 
     ``platforms`` are those of an image that lists none itself. A base that is
     called as an image is (``hello``, ``hello:any-tag``, under ``registry_name``, or as
     one of its aliases) means that image, its parent; one that is named by digest
-    comes from elsewhere. Raises RecipeError with all problems of all images.
+    comes from elsewhere. ``memory`` is the folder for the digests of files. Raises
+    RecipeError with all problems of all images.
     """
-    return _Reading(images, platforms, registry_name).run()
+    return _Reading(images, platforms, registry_name, memory).run()
 
 
 def lineage(
@@ -85,9 +87,14 @@ def _uses(dockerfile: Dockerfile, image: ImageSpec, platform: Platform) -> tuple
 
 class _Reading:
     def __init__(
-        self, images: Sequence[ImageSpec], platforms: Sequence[Platform], registry_name: str | None
+        self,
+        images: Sequence[ImageSpec],
+        platforms: Sequence[Platform],
+        registry_name: str | None,
+        memory: Path | None = None,
     ) -> None:
         self.images = images
+        self.memory = memory
         self.platforms = platforms
         self.problems: list[Problem] = []
         self.dockerfiles: dict[str, Dockerfile] = {}
@@ -157,7 +164,7 @@ class _Reading:
             key = image.context, ignore_file(image.context, image.dockerfile)
             try:
                 if key not in known:
-                    known[key] = context(image.context, image.dockerfile)
+                    known[key] = context(image.context, image.dockerfile, self.memory)
                 self.contexts[image.name] = known[key]
             except RecipeError as error:
                 self.problems += error.problems

@@ -207,7 +207,7 @@ def _reach(bench: Bench, cell: Cell, fleet: Controller) -> str:
         case "push":
             until(bench.registry.mood.uploading.is_set, "a layer is on its way", 60)
         case "sync":
-            arrives = ["sh", "-c", "ls -d /root/.cache/fleet/contexts/.incoming-*/tree/*"]
+            arrives = ["sh", "-c", "ls -d /root/.cache/fleet/contexts/.incoming-*/*/*"]
             admin = bench.lab.host(began["host"]).admin
             until(lambda: admin(arrives, check=False).stdout, "the context is on its way", 30)
     return str(began["host"])

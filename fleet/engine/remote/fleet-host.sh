@@ -3,11 +3,12 @@
 #
 #   sh fleet-host.sh VERB STATE [ARGUMENT...]
 #
-# and needs a POSIX shell with tar, dd, stat, timeout (coreutils, tar) and flock, setsid
-# (util-linux), or busybox in place of all of them. STATE holds
+# and needs a POSIX shell with tar, gzip, dd, stat, timeout (coreutils, tar, gzip), xargs
+# (findutils) and flock, setsid (util-linux), or busybox in place of all of them. STATE holds
 #
-#   contexts/HEX/HEX/      a build context, named by its digest; see `commit` for why twice
+#   contexts/HEX/HEX/      a build context, named by its digest; see `receive` for why twice
 #   contexts/HEX/used      touched at every use
+#   contexts/.incoming-NAME/ one that is on its way: HEX, base and at; see `receive`
 #   bases/HEX              touched when an image of that digest is about to be built on
 #   builds/NAME/           one detached build:
 #     Dockerfile order.json what was ordered; Dockerfile.dockerignore: nothing more to leave out
@@ -425,45 +426,105 @@ list() {
 
 # --- contexts ------------------------------------------------------------------------------
 
-# has HEX: whether the context is here; marks its use.
-has() {
-    say
-    mkdir -p "$state/contexts" || exit 73
-    exec 9>"$state/contexts/.lock" || exit 73
-    flock 9
-    if [ -d "$state/contexts/$1/$1" ]; then
-        : >"$state/contexts/$1/used"
-        printf 'here=1\n'
-    else
-        printf 'here=0\n'
-    fi
-}
-
-# receive NAME <context.tar: unpack aside. What the end of a broken connection leaves looks like
-# the end of a tar, so that only the sender can say `commit`.
+# receive NAME HEX [BASE...]
+# Sees to it that a context is here, with as little as there is to send. Answers at once:
+#
+#   here=1         it is here, and its use is marked; that is all
+#   busy=1         somebody else is sending it under this NAME, and has been for a while
+#   at=N base=HEX  so many of the entries to send are here already, on top of that context, the
+#                  first of the BASEs that is here; none at all where it is empty
+#
+# and an empty line. Then it reads one line, `plain MARK` or `gzip MARK`; a line for every path
+# that is to go from the base, as printf %b takes it; a line with a dot; and the next entries as
+# a tar. Its last member is named MARK and says how many entries are here now, and whether these
+# are all: what the end of a broken connection leaves looks like the end of a tar.
 receive() {
-    into=$state/contexts/.incoming-$1
-    mkdir -p "$into/tree" || exit 73
-    find "$state/contexts" -maxdepth 1 -name '.incoming-*' -mmin +1440 -exec rm -rf {} + 2>/dev/null
-    tar -xpof - -C "$into/tree" || exit 74
-    TZ=UTC touch -t 197001010000 "$into/tree"
+    name=$1 hex=$2
+    shift 2
+    contexts=$state/contexts
+    into=$contexts/.incoming-$name
+    # On a small board, or a busy one, a process costs more than all that it does here.
+    [ -d "$contexts" ] || mkdir -p "$contexts" || exit 73
+    tries=0
+    while :; do
+        exec 9>"$contexts/.lock" || exit 73
+        flock 9
+        if [ -d "$contexts/$hex/$hex" ]; then
+            : >"$contexts/$hex/used"
+            say
+            printf 'here=1\n\n'
+            return 0
+        fi
+        [ -d "$into" ] || mkdir "$into" || exit 73
+        exec 8>"$into/lock" || exit 73
+        flock -n 8 && break
+        exec 9>&-
+        tries=$((tries + 1))
+        if [ $tries -gt 50 ]; then # 10 seconds
+            say
+            printf 'busy=1\n\n'
+            return 0
+        fi
+        nap
+    done
     : >"$into/used"
+    tree=$into/$hex
+    begin "$@"
+    exec 9>&-
     say
-}
+    printf 'at=%s\nbase=%s\n\n' "$at" "$base"
 
-# commit NAME HEX
-commit() {
-    exec 9>"$state/contexts/.lock" || exit 73
+    read -r how mark || exit 74
+    while read -r path && [ "$path" != . ]; do
+        printf '%b\0' "$path"
+    done >"$into/gone" || exit 74
+    if [ -s "$into/gone" ]; then
+        (cd "$tree" && exec xargs -0 rm -rf) <"$into/gone" || exit 74
+    fi
+    case $how in
+    plain) tar -xpof - -C "$tree" || exit 74 ;;
+    gzip) gzip -dc | tar -xpof - -C "$tree" || exit 74 ;;
+    *) exit 74 ;;
+    esac
+    mv "$tree/$mark" "$into/at" || exit 74
+    read -r at all <"$into/at" || exit 74
+    [ "$all" = all ] || { printf 'done=0\n' && return 0; }
+    TZ=UTC touch -t 197001010000 "$tree"
+    exec 9>"$contexts/.lock" || exit 73
     flock 9
-    if [ -d "$state/contexts/$2" ]; then # somebody else was faster
-        rm -rf "$state/contexts/.incoming-$1"
+    if [ -d "$contexts/$hex" ]; then # somebody else was faster
+        rm -rf "$into"
     else
         # BuildKit asks only for files whose size or time differ from those that it had of a folder
         # of this name before, and times are all alike here: no two contexts may share a name.
-        mv "$state/contexts/.incoming-$1/tree" "$state/contexts/.incoming-$1/$2" || exit 74
-        mv "$state/contexts/.incoming-$1" "$state/contexts/$2" || exit 74
+        mv "$into" "$contexts/$hex" || exit 74
     fi
-    say
+    printf 'done=1\n'
+}
+
+# begin [BASE...]: sets $base and $at to what is in $into already; under both locks. What stands
+# on a base that the sender does not know is of no use to him. Files are shared with the base by
+# hard links, which is why nothing ever writes into a file of a context.
+begin() {
+    if [ -e "$into/at" ]; then
+        read -r base <"$into/base"
+        for each in "" "$@"; do
+            [ "$each" != "$base" ] || { read -r at all <"$into/at" && return 0; }
+        done
+    fi
+    [ ! -d "$tree" ] || rm -rf "$into/at" "$tree"
+    base= at=0
+    for each in "$@"; do
+        [ -d "$contexts/$each/$each" ] || continue
+        if cp -al "$contexts/$each/$each" "$tree" 2>/dev/null; then
+            : >"$contexts/$each/used"
+            base=$each
+            break
+        fi
+        rm -rf "$tree" # as where a file cannot have another link
+    done
+    [ -d "$tree" ] || mkdir "$tree" || exit 73
+    printf '%s\n' "$base" >"$into/base" && printf '0\n' >"$into/at" || exit 74
 }
 
 # --- what is left over -----------------------------------------------------------------------
@@ -587,7 +648,7 @@ free() {
 
 # check: whether this host has the tools.
 check() {
-    for tool in dd flock setsid stat tar timeout; do
+    for tool in dd flock gzip setsid stat tar timeout xargs; do
         command -v $tool >/dev/null || die "there is no $tool on this host"
     done
     say
@@ -595,7 +656,7 @@ check() {
 
 case $verb in
 start | run | watch | follow | status | cancel | list) $verb "$@" ;;
-has | receive | commit | base | leftovers | remove | free | check) $verb "$@" ;;
+receive | base | leftovers | remove | free | check) $verb "$@" ;;
 tail) tail_log "$@" ;;
 *) die "fleet-host.sh: no such verb: $verb" ;;
 esac

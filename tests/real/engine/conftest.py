@@ -12,11 +12,11 @@ import pytest
 from fleet.engine import Engine
 from fleet.models import Builder, EngineFacts, HostFacts
 from fleet.platforms import Platform
+from fleet.recipes import write_tar
 from lab.debian import codename
 from tests.needs import need
 from tests.real.engine.localhost import PrefixedHost
 from tests.real.engine.machine import Machine
-from tests.real.engine.orders import write_tar
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import tarfile
 from pathlib import Path
-from typing import BinaryIO
 
+from fleet import recipes
 from fleet.engine import BuildOrder
-from fleet.models import LABEL_INPUTS, Context, ContextFile, JobId
+from fleet.models import LABEL_INPUTS, Context, JobId
 from fleet.platforms import Platform
 
 
@@ -18,20 +16,7 @@ def context(root: Path, **files: bytes) -> Context:
     root.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (root / name).write_bytes(content)
-    return Context(
-        root=root,
-        files=tuple(ContextFile(path=name, mode=0o644) for name in sorted(files)),
-        digest="sha256:" + hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest(),
-    )
-
-
-def write_tar(context: Context, target: BinaryIO) -> None:
-    with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for file in context.files:
-            data = (context.root / file.path).read_bytes()
-            member = tarfile.TarInfo(file.path)
-            member.size, member.mode = len(data), file.mode
-            tar.addfile(member, io.BytesIO(data))
+    return recipes.context(root, root / "Dockerfile")
 
 
 def order(

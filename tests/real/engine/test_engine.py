@@ -23,10 +23,11 @@ from fleet.errors import (
 )
 from fleet.models import LABEL_INPUTS, Credentials, HostFacts
 from fleet.platforms import Platform
+from fleet.recipes import write_tar
 from fleet.references import Reference
 from tests.real.engine.localhost import PrefixedHost, until
 from tests.real.engine.machine import PASSWORD, USER, Machine
-from tests.real.engine.orders import context, order, write_tar
+from tests.real.engine.orders import context, order
 
 pytestmark = pytest.mark.real
 
@@ -66,7 +67,7 @@ def test_a_context_is_sent_once(engine: Engine, tmp_path: Path) -> None:
 def test_a_context_whose_sending_was_cut_off_is_not_there(
     host: PrefixedHost, facts: HostFacts, tmp_path: Path
 ) -> None:
-    def cut(context: object, target: object) -> None:
+    def cut(*_: object, **__: object) -> None:
         host.streams[-1].cut()
         raise ConnectionLost("here", "cut")
 

@@ -293,9 +293,38 @@ def test_a_source_date_epoch_that_is_no_time_is_refused(
         tar_of(read(folder))
 
 
-def test_a_tar_may_hold_some_paths_only(folder: Path) -> None:
-    with tarfile.open(fileobj=io.BytesIO(tar_of(read(folder), only=["x", "src"]))) as tar:
-        assert tar.getnames() == ["src", "x"]
+def test_a_tar_may_come_in_pieces_in_any_order_with_more_behind_them(folder: Path) -> None:
+    made = read(folder)
+    files = {file.path: file for file in made.files}
+    first = tar_of(made, only=[files["x"], files["src"]], end=False)
+    last = tar_of(made, only=(), more={"mark": b"more"})
+    with tarfile.open(fileobj=io.BytesIO(first + last)) as tar:
+        assert tar.getnames() == ["x", "src", "mark"]
+        assert tar.extractfile("mark").read() == b"more"  # type: ignore[union-attr]
+
+
+def test_the_tar_is_the_one_that_tarfile_writes(folder: Path) -> None:
+    (folder / ("n" * 99)).write_bytes(b"1")
+    (folder / ("n" * 100)).write_bytes(b"2")
+    (folder / ("n" * 101)).write_bytes(b"3")
+    (folder / ("d" * 99)).mkdir()
+    (folder / ("d" * 100)).mkdir()
+    (folder / os.fsdecode(b"\xff")).write_bytes(b"\xff" * 1000)
+    made = read(folder)
+    expected = b""
+    for file in made.files:
+        info = tarfile.TarInfo(file.path)
+        info.mode, info.size = file.mode, file.size
+        content = b""
+        if file.directory:
+            info.type = tarfile.DIRTYPE
+        elif file.link is not None:
+            info.type, info.linkname = tarfile.SYMTYPE, file.link
+        else:
+            content = (folder / file.path).read_bytes()
+        expected += info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+        expected += content + bytes(-len(content) % 512)
+    assert tar_of(made) == expected + bytes(1024)
 
 
 def test_an_empty_context_is_a_tar_too(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_digest_that_is_none_leads_nowhere(label: str, tmp_path: Path) -> None
 def test_a_damaged_memory_is_no_memory(tmp_path: Path) -> None:
     memory = ContextMemory(tmp_path)
     memory.remember(context())
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*.gz")
     for damage in (b"", b"\x1f\x8b", file.read_bytes()[:-9], b"[[1]]"):
         file.write_bytes(damage)
         assert memory.recall(context().digest) is None
@@ -56,3 +56,23 @@ def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
     memory.remember(context(1))  # used again
     memory.remember(context(3))
     assert [memory.recall(context(n).digest) is not None for n in (1, 2, 3)] == [True, False, True]
+
+
+def test_what_a_folder_held_before_is_told_the_latest_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = ContextMemory(tmp_path)
+    assert memory.earlier(context()) == ()
+    for number in (1, 2, 3, 2):
+        memory.remember(context(number))
+    told = [context(number).digest for number in (2, 3, 1)]
+    assert list(ContextMemory(tmp_path).earlier(context(4))) == told
+    assert list(memory.earlier(context(2))) == told[1:]
+    elsewhere = Context(root=Path("y"), files=FILES, digest="sha256:y")
+    assert memory.earlier(elsewhere) == ()
+    # Its files would have other times.
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    assert memory.earlier(context(4)) == ()
+    for number in range(10):
+        memory.remember(context(number))
+    assert len(memory.earlier(context(11))) == 5
