@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bench import emulation, following, noop, planning, probing, simulation, startup, sync
+from bench import cold, emulation, following, noop, planning, probing, simulation, startup, sync
 from bench.measure import Measure
 
-_MODULES = (startup, planning, simulation, probing, sync, following, noop, emulation)
+_MODULES = (startup, planning, simulation, probing, sync, following, noop, cold, emulation)
 
 
 def measures() -> tuple[Measure, ...]:
