@@ -449,6 +449,7 @@ def probe_hosts(
     reports = probe_patiently(
         tuple(hosts.values()),
         platforms=_platforms(fleet),
+        needed=fleet.platforms or (),
         policy=policy,
         stop=stop or threading.Event(),
         on_report=lambda report: emit(HostProbed(report=report)),

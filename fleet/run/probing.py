@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from fleet.errors import EngineDown, FleetError, HostUnreachable
 from fleet.hosts import probe_all
@@ -17,6 +18,7 @@ def probe_patiently(
     hosts: Sequence[Host],
     *,
     platforms: Sequence[Platform],
+    needed: Collection[Platform] = (),
     policy: Policy,
     stop: threading.Event,
     on_report: Callable[[HostReport], None],
@@ -24,8 +26,10 @@ def probe_patiently(
 ) -> tuple[HostReport, ...]:
     """A report of each host, in their order; those whose trouble may pass are asked again.
 
-    ``on_report`` is told of each host once, with what it came to; ``before_wait`` of
-    those that are asked again.
+    ``needed`` are platforms without which the run has failed: as long as no host that
+    answers builds one of them, the others are asked as often as anything else would be
+    whose trouble may pass, and not only as often as a host. ``on_report`` is told of
+    each host once, with what it came to; ``before_wait`` of those that are asked again.
     """
     reports: dict[str, HostReport] = {}
 
@@ -42,13 +46,32 @@ def probe_patiently(
             said = "; ".join(error.message for error in again if error is not None)
             raise HostUnreachable("not every host answers", said)
 
-    try:
-        retry(attempt, policy=policy, stop=stop, before_wait=before_wait)
-    except HostUnreachable:
-        for report in reports.values():
-            if _unsettled(report):
-                on_report(report)
+    longer = replace(policy, host_attempts=policy.attempts)
+    for patience in (policy, longer) if policy.attempts > policy.host_attempts else (policy,):
+        try:
+            retry(attempt, policy=patience, stop=stop, before_wait=before_wait)
+            break
+        except HostUnreachable:
+            if stop.is_set() or not _lacking(needed, reports.values()):
+                break
+    for report in reports.values():
+        if _unsettled(report):
+            on_report(report)
     return tuple(reports[host.name] for host in hosts)
+
+
+def _lacking(needed: Collection[Platform], reports: Collection[HostReport]) -> bool:
+    """Whether a platform is built by none of the hosts so far, and may be by one that is silent."""
+
+    def may(report: HostReport, platform: Platform) -> bool:
+        limit = report.spec.platforms
+        return _unsettled(report) and (limit is None or platform in limit)
+
+    return any(
+        not any(report.may_build(platform) for report in reports)
+        and any(may(report, platform) for report in reports)
+        for platform in needed
+    )
 
 
 def _may_pass(error: ErrorInfo) -> bool:

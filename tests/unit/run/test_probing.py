@@ -48,14 +48,19 @@ class Probes:
 
 
 def probe(
-    probes: Probes, monkeypatch: pytest.MonkeyPatch, *names: str
+    probes: Probes,
+    monkeypatch: pytest.MonkeyPatch,
+    *names: str,
+    attempts: int = 6,
+    needed: Sequence[Platform] = (),
 ) -> tuple[tuple[HostReport, ...], list[str]]:
     monkeypatch.setattr(probing, "probe_all", probes)
     told: list[str] = []
     reports = probing.probe_patiently(
         [FakeHost(spec=HostSpec(name=name), name=name) for name in names],
         platforms=[AMD64],
-        policy=Policy(first_wait=0.0, longest_wait=0.0),
+        needed=needed,
+        policy=Policy(attempts=attempts, first_wait=0.0, longest_wait=0.0),
         stop=threading.Event(),
         on_report=lambda report: told.append(report.spec.name),
         before_wait=lambda error, wait: told.append(error.message),
@@ -84,6 +89,30 @@ def test_a_host_that_never_answers_is_reported_once(monkeypatch: pytest.MonkeyPa
     assert len(probes.asked) == 3
     assert reports[1].error is not None
     assert told.count("b") == 1
+
+
+def test_a_host_that_no_other_stands_in_for_is_asked_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    probes = Probes(a=[HostUnreachable("a", "frozen")] * 7)
+    (report,), told = probe(probes, monkeypatch, "a", needed=[AMD64])
+    assert len(probes.asked) == 8
+    assert report.facts is not None
+    assert told[-1] == "a"
+
+    alone = Probes(a=[HostUnreachable("a", "dead")] * 99)
+    (report,), told = probe(alone, monkeypatch, "a", needed=[AMD64])
+    assert len(alone.asked) == 3 + 6
+    assert report.error is not None
+    assert told.count("a") == 1
+
+    beside = Probes(a=[HostUnreachable("a", "dead")] * 99)
+    probe(beside, monkeypatch, "a", "b", needed=[AMD64])
+    assert len(beside.asked) == 3
+
+    in_haste = Probes(a=[HostUnreachable("a", "dead")] * 99)
+    probe(in_haste, monkeypatch, "a", needed=[AMD64], attempts=2)
+    assert len(in_haste.asked) == 2
 
 
 def test_no_hosts_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
