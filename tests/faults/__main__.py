@@ -43,9 +43,10 @@ def main() -> int:
                         cell = cells.get_nowait()
                     except queue.Empty:
                         return
-                    results.append(attempt(bench, cell))
-                    if not results[-1].survived:  # told in the table, and once more is all
-                        results[-1] = replace(attempt(bench, cell), tries=2)
+                    result = attempt(bench, cell)
+                    if not result.survived:  # told in the table, and once more is all
+                        result = replace(attempt(bench, cell), tries=2)
+                    results.append(result)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -14,9 +14,10 @@ from fleet.engine import BuildOrder, BuiltImage, Engine, State
 from fleet.engine.detached import Left
 from fleet.models import LABEL_INPUTS, HostFacts, Keep, LeftoverKind
 from fleet.platforms import Platform
+from fleet.recipes import write_tar
 from fleet.references import Reference
 from tests.real.engine.localhost import PrefixedHost, until
-from tests.real.engine.orders import context, order, write_tar
+from tests.real.engine.orders import context, order
 
 pytestmark = pytest.mark.real
 
