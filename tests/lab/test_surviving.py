@@ -207,7 +207,8 @@ def test_leftovers_are_removed_and_what_is_used_is_not(
     assert not re.search(r"\d images?,", fleet.fleet("prune").stdout)
     host.run(["sh", "-c", "find ~/.cache/fleet -exec touch -d '10 days ago' {} +"], check=True)
     said = fleet.fleet("prune").stdout
-    assert re.search(r"amd64-2 +[1-9]\d* contexts?, [1-9]\d* images?", said), said
+    # How many is up to the tests before: a build that failed has a folder and no image.
+    assert re.search(r"amd64-2 .*\b[1-9]\d* contexts?\b.*\b[1-9]\d* images?\b", said), said
     left = host.run(["sh", "-c", "ls ~/.cache/fleet/builds ~/.cache/fleet/contexts"], check=True)
     assert re.findall(r"[0-9a-f]{32}", left.stdout) == []
     assert host.run(["docker", "image", "ls", "-q", "fleet/busybox"], check=True).stdout == ""
