@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -14,6 +13,7 @@ from fleet.events import Emit, Notice
 from fleet.models import HostSpec, Inventory, Lease
 from fleet.record import Tee, state_home
 from fleet.record.tee import Reader
+from fleet.record.text import day_and_time
 from fleet.run.leases import Leases, every_lease
 from fleet.run.lock import holders, lock_name, run_lock
 from fleet.run.renting import Rental
@@ -118,5 +118,5 @@ def _nowhere(spec: HostSpec, told: str) -> NoReturn:
 
 
 def _since(lease: Lease) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(lease.since)) if lease.since else "?"
-    return f"it was rented on {when}" + (f" by the run {lease.run}" if lease.run else "")
+    by = f" by the run {lease.run}" if lease.run else ""
+    return f"it was rented on {day_and_time(lease.since)}{by}"

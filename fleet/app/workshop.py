@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -136,6 +136,7 @@ class Workshop:
         self._contexts = ContextMemory(state_home() / "contexts")
         self._policy = Policy(attempts=request.retries + 1)
         self._stop = threading.Event()
+        self._reports: tuple[HostReport, ...] | None = None  # once the hosts were probed
         self.still_up: frozenset[str] = frozenset()  # rented hosts that could not be given back
 
     def build(self, folder: RunFolder) -> RunResult:
@@ -222,12 +223,13 @@ class Workshop:
         )
 
     def probe(self) -> tuple[HostReport, ...]:
-        """Probe the hosts that the command line does not exclude."""
-        hosts = inventory.select_hosts(self.inventory, self.request.selection.limit)
-        reports, self._hosts = probe_hosts(
-            self.inventory, hosts, self._stack, self._emit, policy=self._policy, stop=self._stop
-        )
-        return reports
+        """Probe the hosts that the command line does not exclude, once."""
+        if self._reports is None:
+            hosts = inventory.select_hosts(self.inventory, self.request.selection.limit)
+            self._reports, self._hosts = probe_hosts(
+                self.inventory, hosts, self._stack, self._emit, policy=self._policy, stop=self._stop
+            )
+        return self._reports
 
     def resolve(self, recipes_: Sequence[Recipe], reports: Sequence[HostReport]) -> Held:
         """Look up in registries what the plan must know. Raises RegistryError."""
@@ -449,7 +451,7 @@ def probe_hosts(
     reports = probe_patiently(
         tuple(hosts.values()),
         platforms=_platforms(fleet),
-        needed=fleet.platforms or (),
+        needed=tuple(set(fleet.platforms or ()) - _rentable(specs)),
         policy=policy,
         stop=stop or threading.Event(),
         on_report=lambda report: emit(HostProbed(report=report)),
@@ -459,6 +461,11 @@ def probe_hosts(
     )
     probed = {report.spec.name: report for report in reports}
     return tuple(probed.get(spec.name) or HostReport(spec=spec) for spec in specs), hosts
+
+
+def _rentable(specs: Iterable[HostSpec]) -> set[Platform]:
+    """The platforms for which a machine can be had, whoever is silent."""
+    return {p for spec in specs if spec.provision is not None for p in spec.platforms or ()}
 
 
 def _platforms(fleet: Inventory) -> list[Platform]:

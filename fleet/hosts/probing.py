@@ -14,7 +14,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +30,7 @@ from fleet.errors import (
     HostError,
 )
 from fleet.hosts import binfmt
+from fleet.hosts.abreast import Abreast
 from fleet.hosts.proof import WORD, executable
 from fleet.hosts.protocol import Host
 from fleet.hosts.quoting import new_mark
@@ -46,9 +47,6 @@ from fleet.platforms import Platform
 
 _SCRIPT = Path(__file__).with_name("probe.sh")
 _TIMEOUT = 120.0  # seconds; a small board under load takes its time for each docker command
-_MOST_AT_ONCE = 64
-# sshd drops log-ins that come all at once (MaxStartups), and many hosts may share a jump host.
-_STAGGER = 0.02  # seconds between two hosts
 
 _UNSEEN = "an unseen handler"
 _FAMILIES = (
@@ -134,8 +132,8 @@ def probe_all(
     answer; the reports are in the order of the hosts.
     """
 
-    def report(place: int, spec: HostSpec, host: Host) -> HostReport:
-        time.sleep(place * _STAGGER)
+    def report(pair: tuple[HostSpec, Host]) -> HostReport:
+        spec, host = pair
         try:
             return HostReport(spec=spec, facts=probe(host, platforms=platforms))
         except FleetError as error:
@@ -143,9 +141,9 @@ def probe_all(
 
     if not hosts:
         return ()
-    pool = ThreadPoolExecutor(min(len(hosts), _MOST_AT_ONCE), thread_name_prefix="fleet-probe")
+    pool = Abreast(len(hosts), "fleet-probe")
     try:
-        futures = [pool.submit(report, place, *pair) for place, pair in enumerate(hosts)]
+        futures = pool.each(report, hosts)
         for future in as_completed(futures):
             on_report(future.result())
         return tuple(future.result() for future in futures)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from fleet.errors import ExitCode
@@ -10,7 +9,7 @@ from fleet.models import JobId
 from fleet.record.history import HostTrend, RunRow, Trend
 from fleet.record.story import AttemptStory, JobStory, Story
 from fleet.record.tables import error_text, table
-from fleet.record.text import count, plain, seconds, size
+from fleet.record.text import count, day_and_time, plain, seconds, size
 
 _ENDS: dict[int, str] = {
     ExitCode.OK: "well",
@@ -32,7 +31,7 @@ def runs_text(rows: Sequence[RunRow], live: Sequence[str]) -> list[str]:
     told = [
         [
             row.run,
-            _when(row.started),
+            day_and_time(row.started),
             seconds(row.ended - row.started) if row.started and row.ended else "-",
             _end(row.exit_code, live=row.run in live),
             f"{row.built} built, {row.kept} kept"
@@ -52,7 +51,7 @@ def story_text(story: Story, *, live: bool) -> list[str]:
         f"run {story.run}: {_end(story.exit_code, live=live)}" + (f", {took}" if took else ""),
         *table(
             [
-                ["begun", _when(story.started)],
+                ["begun", day_and_time(story.started)],
                 ["inventory", str(story.inventory or "-")],
                 ["command", " ".join(["fleet", *story.command[1:]])],
                 ["record", str(story.folder or "-")],
@@ -190,7 +189,3 @@ def _end(exit_code: int | None, *, live: bool) -> str:
     if exit_code is None:
         return "goes on" if live else "was killed"
     return _ENDS.get(exit_code, f"exit {exit_code}")
-
-
-def _when(at: float | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) if at else "-"

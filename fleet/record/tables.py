@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -23,7 +22,7 @@ from fleet.models import (
     number_of,
 )
 from fleet.record.story import IndexStory
-from fleet.record.text import age, at_rest, count, plain, size
+from fleet.record.text import age, at_rest, count, day_and_time, plain, size
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:
@@ -77,11 +76,6 @@ def plan_text(
     return lines
 
 
-def clock(moment: float) -> str:
-    """A time of day, with its date, where the controller is; ``moment`` since the epoch."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
-
-
 def hosts_text(reports: Iterable[HostReport]) -> list[str]:
     """What probing found, a block per host."""
     lines: list[str] = []
@@ -101,7 +95,7 @@ def hosts_text(reports: Iterable[HostReport]) -> list[str]:
         lines.append(report.spec.name)
         if report.lease is not None:
             run = f" by the run {report.lease.run}" if report.lease.run else ""
-            when = clock(report.lease.since)
+            when = day_and_time(report.lease.since)
             said = f"since {when}{run}; `fleet hosts down {report.spec.name}` gives it back"
             lines += table([["rented", said]], indent="  ")
         lines += table(

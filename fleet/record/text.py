@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 # Whole control sequences (ECMA-48: CSI, the strings, nF escapes, the rest) and then
 # every control character, with those that turn the direction of writing: what comes
@@ -40,6 +41,11 @@ def age(value: float) -> str:
         if value >= length:
             return count(int(value // length), unit)
     return count(int(max(0.0, value)), "second")
+
+
+def day_and_time(at: float | None) -> str:
+    """A moment, in seconds since the epoch, where the controller is: ``2026-11-25 02:30``."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) if at else "-"
 
 
 def clock(value: float) -> str:

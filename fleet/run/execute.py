@@ -67,6 +67,7 @@ from fleet.run.schedule import Assignment, Refusal, Schedule
 STRIKES = 3
 # Seconds after Ctrl-C in which another one means: end the builds on the hosts as well.
 GRACE = 3.0
+_RECONSIDER = 5.0  # seconds after which a job that was let wait for a better host may take another
 _LONGEST_PAUSE = 15.0  # seconds between two questions to a host that is away
 
 LogPath = Callable[[JobId, int], Path]
@@ -221,7 +222,9 @@ class _Execution:
             self._settle_planned()
             self._advance(pool)
             while self._schedule.running or self._putting or self._waits:
-                self._receive(self._messages.get(), pool)
+                with suppress(queue.Empty):  # then it is time that has changed things
+                    pause = _RECONSIDER if self._schedule.deferring else None
+                    self._receive(self._messages.get(timeout=pause), pool)
                 self._advance(pool)
             self._over.set()
             if self._stops:

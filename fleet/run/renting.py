@@ -14,7 +14,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from fleet.errors import (
@@ -267,8 +267,11 @@ class Rental:
             ),
         )
         self.kept.discard(lease.host)
-        with suppress(OSError):
+        try:
             self._leases.end(lease.host)
+        except OSError as error:
+            said = f"it was given back, and goes on to be told as up ({error.strerror})"
+            self._notice(lease.host, said)
 
     def _down(self, lease: Lease, provision: Provision) -> None:
         if not provision.down:

@@ -94,6 +94,7 @@ class Schedule:
         self._attempts: dict[JobId, int] = {}
         self._status: dict[JobId, Status] = {}
         self._refused: list[Refusal] = []
+        self.deferring = False  # whether ``take`` has let a job wait that could have started
         self._rank: dict[JobId, _Rank] = {
             job.id: (-weights.get(job.id, 0.0), place) for place, job in enumerate(plan.jobs)
         }
@@ -121,6 +122,8 @@ class Schedule:
         """The jobs to start now; each takes a slot of its host until it ends.
 
         ``now`` in seconds, from any moment on, is what is reckoned with where paces are known.
+        A job that is let wait for a better host (``deferring``) is thought about at each
+        call: what holds that host may take longer than it was expected to.
         """
         started = []
         for free, jobs in self._alone.items():
@@ -149,6 +152,7 @@ class Schedule:
                     heapq.heapreplace(frees[host], now + self._duration(job.id, host))
             if queue and len(waits[hosts]) < _LOOK_AHEAD:
                 heapq.heappush(heads, (queue[0], hosts))
+        self.deferring = any(waits.values())
         for hosts, ranks in waits.items():
             for rank in ranks:
                 heapq.heappush(self._ready[hosts], rank)
@@ -166,6 +170,8 @@ class Schedule:
         room = {host: self._away[host] for host in self._coming if host in self._away}
         for _, place in sorted(rank for queue in self._ready.values() for rank in queue):
             hosts = self._plan.jobs[place].hosts
+            if any(self._free[host] > 0 for host in self._candidates(self._plan.jobs[place])):
+                continue  # it waits for a faster one of its own will
             host = next((host for host in hosts if room.get(host)), None)
             if host is None:
                 host = next((host for host in hosts if host in self._unasked), None)
@@ -311,6 +317,11 @@ class Schedule:
         """
         candidates = self._candidates(job)
         free = [host for host in candidates if self._free[host] > 0]
+        native = [host for host in free if (host, job.id.platform) not in self._emulated]
+        if native and len(native) < len(free):
+            # However fast an emulator may be, it is for where nothing native is free.
+            emulating = set(free) - set(native)
+            candidates, free = [h for h in candidates if h not in emulating], native
         if not free or not self._paces:
             return max(free, key=lambda host: self._merit(job, host), default=None)
         for host in candidates:

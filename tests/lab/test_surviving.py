@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -315,6 +316,14 @@ def test_a_build_that_the_kernel_ended_for_want_of_memory_says_so(
     assert "the kernel ended the build for want of memory" in done.stdout
 
 
+@dataclass
+class Building:
+    """A run that builds, and how often its log says that it did, each time with its ticks."""
+
+    run: subprocess.Popen[str]
+    executions: list[list[int]] = field(default_factory=list)
+
+
 def executions(fleet: Controller, log: str) -> list[list[int]]:
     """The ticks of a job's logs, all attempts together, as executions that start at 1."""
     newest = max((fleet.state / "fleet" / "runs").iterdir())
@@ -327,46 +336,45 @@ def executions(fleet: Controller, log: str) -> list[list[int]]:
     return found
 
 
-def test_an_arm_machine_that_freezes_for_a_minute_goes_on_with_its_build(
-    controller: Make, lab: Lab, tmp_path: Path
-) -> None:
-    lab_base(tmp_path)
+@contextmanager
+def building_on_arm(controller: Make, lab: Lab, folder: Path, marker: str) -> Iterator[Building]:
+    """A build of 20 ticks on an ARM machine, at the third; its end is seen to be good."""
+    lab_base(folder)
     short = SLOW.replace("120", "20")
-    image(tmp_path, "slow", f"FROM busybox\nRUN : frozen; {short}; cat /proc/uptime\n")
-    fleet = controller(("arm64-1",), "platforms: [linux/arm64]\n")
-    host = lab.host("arm64-1")
+    image(folder, "slow", f"FROM busybox\nRUN : {marker}; {short}; cat /proc/uptime\n")
+    limits = "limits: {host_wait: 4m}\n"
+    fleet = controller(("arm64-1",), f"platforms: [linux/arm64]\n{limits}")
     run = fleet.start("build")
-    heard(run, "slow: #")
     heard(run, "tick 3")
-    host.hurt.freeze()
-    try:
-        heard(run, "arm64-1 is away")
-    finally:
-        host.hurt.thaw()
+    building = Building(run)
+    yield building
     assert run.stdout is not None
     said = run.stdout.read()
     assert run.wait(300) == 0, said
     assert fleet.outcomes()["slow linux/arm64"] == "built"
-    assert executions(fleet, "slow-arm64v8") == [list(range(1, 21))], said
+    building.executions = executions(fleet, "slow-arm64v8")
+
+
+def test_an_arm_machine_that_freezes_for_a_minute_goes_on_with_its_build(
+    controller: Make, lab: Lab, tmp_path: Path
+) -> None:
+    host = lab.host("arm64-1")
+    with building_on_arm(controller, lab, tmp_path, "frozen") as building:
+        host.hurt.freeze()
+        try:
+            heard(building.run, "arm64-1 is away")
+        finally:
+            host.hurt.thaw()
+    assert building.executions == [list(range(1, 21))]
 
 
 def test_an_arm_machine_that_loses_its_power_builds_again_when_it_is_back(
     controller: Make, lab: Lab, tmp_path: Path
 ) -> None:
-    lab_base(tmp_path)
-    short = SLOW.replace("120", "20")
-    image(tmp_path, "slow", f"FROM busybox\nRUN : power; {short}; cat /proc/uptime\n")
-    fleet = controller(("arm64-1",), "platforms: [linux/arm64]\nlimits: {host_wait: 4m}\n")
-    host = lab.host("arm64-1")
-    run = fleet.start("build")
-    heard(run, "tick 3")
-    host.hurt.kill()
-    heard(run, "arm64-1 is away")
-    lab.up(["arm64-1"])
-    assert run.stdout is not None
-    said = run.stdout.read()
-    assert run.wait(300) == 0, said
-    assert fleet.outcomes()["slow linux/arm64"] == "built"
-    lost, whole = executions(fleet, "slow-arm64v8")
-    assert lost == list(range(1, len(lost) + 1)), said
-    assert whole == list(range(1, 21)), said
+    with building_on_arm(controller, lab, tmp_path, "power") as building:
+        lab.host("arm64-1").hurt.kill()
+        heard(building.run, "arm64-1 is away")
+        lab.up(["arm64-1"])
+    lost, whole = building.executions
+    assert lost == list(range(1, len(lost) + 1))
+    assert whole == list(range(1, 21))

@@ -22,7 +22,7 @@ from fleet.record.report.tails import LogTail, tails
 from fleet.record.report.timeline import Bar, Phase, Span, Timeline, timeline
 from fleet.record.story import HostStory, IndexStory, JobStory, Story
 from fleet.record.tables import fate
-from fleet.record.text import count, plain, seconds, size
+from fleet.record.text import clock, count, plain, seconds, size
 
 _NOTICES = 100
 _SHORTEST = 0.2  # percent of the width: what is shorter is drawn as long as this
@@ -359,14 +359,6 @@ def moment(at: float | None) -> str:
     if at is None:
         return ""
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-
-
-def clock(value: float) -> str:
-    """A time since the run began: ``1:05``, ``2:03:00``."""
-    minutes, rest = divmod(int(value), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02d}"
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def _log(lines: Sequence[str]) -> Markup:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from fleet.engine import Engine
 from fleet.engine.detached import State
@@ -25,6 +24,7 @@ from fleet.errors import (
     NameUnknown,
 )
 from fleet.hosts import probe
+from fleet.hosts.abreast import Abreast
 from fleet.hosts.protocol import Host
 from fleet.hosts.vitals import Vitals, large_ones_vanish, vitals
 from fleet.models import Connection, HostFacts, HostReport, number_of
@@ -41,8 +41,6 @@ _MEMORY_LOW = 256_000_000  # per slot
 _SKEW_HIGH = 60.0  # beyond it, TLS and apt begin to refuse what they are shown
 _OLD = 14 * 86400.0  # seconds after which what a build has left is nobody's any more
 _DAY = 86400.0
-_MOST_AT_ONCE = 64
-_STAGGER = 0.02  # seconds between two hosts: sshd drops log-ins that come all at once
 
 # The stations on the way there, and what stops at each.
 _WAY: tuple[tuple[str, tuple[type[FleetError], ...]], ...] = (
@@ -69,9 +67,8 @@ def examine_hosts(
     registry for a ``repository``, where there is one.
     """
 
-    def one(numbered: tuple[int, Host]) -> tuple[Finding, ...]:
-        time.sleep(numbered[0] * _STAGGER)
-        host, findings = numbered[1], []
+    def one(host: Host) -> tuple[Finding, ...]:
+        findings = []
         try:
             for finding in _examine(host, platforms, ready, repository, credentials):
                 findings.append(finding)  # each as it comes, so that an error takes none away
@@ -79,11 +76,8 @@ def examine_hosts(
             findings.append(failed(host.name, "connection", error))
         return tuple(findings)
 
-    if not hosts:
-        return ()
-    size = min(len(hosts), _MOST_AT_ONCE)
-    with ThreadPoolExecutor(size, thread_name_prefix="doctor") as pool:
-        return tuple(f for findings in pool.map(one, enumerate(hosts)) for f in findings)
+    with Abreast(len(hosts), "doctor") as pool:
+        return tuple(found for each in pool.each(one, hosts) for found in each.result())
 
 
 def _examine(

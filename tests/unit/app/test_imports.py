@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -63,3 +65,14 @@ def test_a_name_of_the_app_is_what_its_module_calls_so() -> None:
 def test_the_app_has_no_other_names() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = app.nonsense
+
+
+def test_type_checkers_and_python_find_the_same_names() -> None:
+    told = {
+        name.name: imported.module
+        for imported in ast.walk(ast.parse(Path(app.__file__).read_text()))
+        if isinstance(imported, ast.ImportFrom)
+        for name in imported.names
+        if name.asname is not None
+    }
+    assert told == app._HOME

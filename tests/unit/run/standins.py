@@ -33,6 +33,7 @@ from fleet.models import (
     PublishedIndex,
     pairs,
 )
+from fleet.plan import Experience
 from fleet.platforms import Platform
 from fleet.references import Reference
 from fleet.registry import CredentialStore
@@ -229,6 +230,7 @@ class Stage:
     free: int = 1 << 40
     limits: Limits = field(default_factory=Limits)
     allow_partial: bool = False
+    experience: Experience | None = None
 
     def __post_init__(self) -> None:
         self.registry = StandInRegistry(self)
@@ -303,6 +305,7 @@ class Stage:
                 if not report.to_come
             },
             log_path=lambda job, attempt: Path(f"{job.slug}.{attempt}.log"),
+            experience=self.experience,
             run=name,
             reopen=reopen,
             rental=rental,

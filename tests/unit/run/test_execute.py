@@ -64,7 +64,7 @@ from fleet.models import (
     Status,
     Step,
 )
-from fleet.plan import staying
+from fleet.plan import Experience, staying
 from fleet.run import execute as execute_module
 from fleet.run.provenance import Provenance
 from fleet.run.retry import Policy, speaks_against_host
@@ -1106,3 +1106,28 @@ def test_an_interrupt_ends_the_builds_on_a_rented_host_and_says_so(tmp_path: Pat
     assert stage.cancelled == [("rock-1", stage.ordered[job("tools", ARM64)])]
     assert not any("goes on" in notice.message for notice in stage.told(Notice))
     assert rental.given_back == []  # that is for the end of the rental, after the builds
+
+
+def test_a_job_does_not_wait_for_ever_for_a_fast_host_that_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is heard of a build that hangs: time alone says that the slow host is better."""
+    monkeypatch.setattr(execute_module, "_RECONSIDER", 0.01)
+    names = ("first", "second")
+    images = tuple(image(n, on=[DEBIAN], platforms=[AMD64], text=f"FROM {DEBIAN}\n") for n in names)
+    stage = Stage(
+        fleet=Fleet(recipes=images, held=BASES, reports=TWO_AMD64[:2]),
+        folder=tmp_path,
+        experience=Experience(
+            durations={job(name, AMD64): 0.05 for name in names},
+            paces={("amd64-1", AMD64): 1.0, ("amd64-2", AMD64): 3.0},
+        ),
+    )
+    begun = threading.Event()
+    stage.fault(lambda: begun.wait(60) or pytest.fail("it waited"), step="build", image="first")
+    stage.fault(begun.set, step="build", image="second")
+    outcomes, _ = stage.run()
+    assert ends(outcomes) == {
+        "first linux/amd64": "built@amd64-1",
+        "second linux/amd64": "built@amd64-2",
+    }

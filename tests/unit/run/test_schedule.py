@@ -119,6 +119,19 @@ def test_a_host_to_come_is_not_wanted_before_a_job_for_it_is_ready() -> None:
     assert s.wanted() == ["r1"]
 
 
+def test_a_job_that_waits_for_a_fast_host_beside_a_free_one_has_nothing_rented() -> None:
+    s = schedule(
+        planned("a", hosts=["big"]),
+        planned("b", hosts=["big", "pi", "r1"]),
+        slots={"big": 1, "pi": 1},
+        to_come={"r1": 1},
+        seconds={"a": 1, "b": 100},
+        paces={"pi": 9.0, "big": 1.0},
+    )
+    assert taken(s) == ["a@big"]
+    assert s.wanted() == []
+
+
 def test_where_a_host_to_come_does_not_come_its_jobs_are_blocked() -> None:
     s = schedule(planned("a", hosts=["r1"]), slots={}, to_come={"r1": 1})
     assert s.wanted() == ["r1"]
@@ -260,6 +273,17 @@ def test_a_host_that_emulates_is_chosen_only_where_no_native_one_has_a_slot() ->
         emulated={("emulating", AMD64)},
     )
     assert taken(s) == ["a@native", "b@native", "c@emulating"]
+
+
+def test_a_fast_emulator_does_not_stand_in_for_a_slow_native_host_that_is_free() -> None:
+    s = schedule(
+        planned("a", hosts=["big", "pi"]),
+        slots={"big": 4, "pi": 1},
+        emulated={("big", AMD64)},
+        seconds={"a": 100},
+        paces={"pi": 9.0, "big": 1.0},
+    )
+    assert taken(s) == ["a@pi"]
 
 
 def test_a_host_that_emulates_one_platform_is_native_for_another() -> None:
