@@ -10,6 +10,7 @@ Nothing here is a test: a busy machine is no defect, and `make test` asserts no 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from bench import catalogue, table
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, metavar="N", help="how often each (its own number)")
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     asked = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
     if asked.runs is not None and asked.runs < 1:
         parser.error("--runs must be at least 1")
     measures = catalogue.measures()

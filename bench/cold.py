@@ -99,53 +99,53 @@ def _pair(
     @contextmanager
     def opened() -> Iterator[Pair]:
         with ExitStack() as stack:
-            machines = stack.enter_context(_machines({*ours, *theirs}))
-            works = [
-                stack.enter_context(_works(kind, names, graph, machines, seconds, slots))
+            lab = stack.enter_context(machines({*ours, *theirs}))
+            fleet, script = (
+                stack.enter_context(works(kind, names, graph, lab, seconds=seconds, slots=slots))
                 for kind, names in ((Fleet, ours), (Script, theirs))
-            ]
-            yield (
-                lambda: works[0].timed(between),
-                lambda: works[1].timed(between),
             )
+            yield lambda: fleet.timed(between), lambda: script.timed(between)
 
     return opened
 
 
 @contextmanager
-def _machines(names: set[str]) -> Iterator[Lab]:
+def machines(names: set[str]) -> Iterator[Lab]:
+    """A lab with these machines up. Raises NotHere."""
     try:
-        with Lab.named("bench") as machines:
-            machines.up(sorted(names))
-            yield machines
+        with Lab.named("bench") as lab:
+            lab.up(sorted(names))
+            yield lab
     except LabError as error:
         raise NotHere(str(error)) from error
 
 
 @contextmanager
-def _works(
+def works(
     kind: type[Works],
     hosts: Sequence[str],
     graph: Mapping[str, str],
-    machines: Lab,
+    lab: Lab,
+    *,
     seconds: int,
     slots: int,
 ) -> Iterator[Works]:
+    """What builds the graph on these hosts, with its registry running. Raises NotHere."""
     peers.here("docker-registry", "docker-registry")
     with tempfile.TemporaryDirectory(prefix="fleet-bench-") as folder:
-        works = kind(
-            lab=machines,
+        made = kind(
+            lab=lab,
             hosts=tuple(hosts),
             graph=graph,
             root=Path(folder),
             seconds=seconds,
             slots=slots,
         )
-        works.start()
+        made.start()
         try:
-            yield works
+            yield made
         finally:
-            works.stop()
+            made.stop()
 
 
 @dataclass(kw_only=True)

@@ -53,17 +53,27 @@ def row(result: Result, taken: str) -> str:
 
 def write(results: Sequence[Result], order: Sequence[str], page: Path = PAGE) -> None:
     """Put the rows of these results into the page, in the order of all measures by name."""
-    before, old, after = _parts(page.read_text(encoding="utf-8"))
-    taken = f"{time.strftime('%Y-%m-%d')} {_commit()}"
+    old = _parts(page.read_text(encoding="utf-8"), BEGIN, END)[1].strip().splitlines()
+    now = taken()
     load = max(result.load for result in results)
     rows = {_name(line): line for line in old if line.startswith("| `")}
-    rows |= {result.measure.name: row(result, taken) for result in results}
+    rows |= {result.measure.name: row(result, now) for result in results}
     kept = [rows[name] for name in order if name in rows]
     notes = {line[2:].split(":")[0]: line for line in old if line.startswith("- ")}
-    notes[taken] = f"- {taken}: {machine()}; at the most {load:.1f} other processes ran before"
+    notes[now] = f"- {now}: {machine()}; at the most {load:.1f} other processes ran before"
     used = [note for of, note in sorted(notes.items()) if any(f"| {of} |" in line for line in kept)]
-    table = "\n".join([HEAD, _RULE, *kept, "", *used])
-    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    put("\n".join([HEAD, _RULE, *kept, "", *used]), BEGIN, END, page)
+
+
+def put(text: str, begin: str, end: str, page: Path = PAGE) -> None:
+    """Write what stands between two marks of the page."""
+    before, _, after = _parts(page.read_text(encoding="utf-8"), begin, end)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def taken() -> str:
+    """Today, and the commit that is checked out."""
+    return f"{time.strftime('%Y-%m-%d')} {_commit()}"
 
 
 def machine() -> str:
@@ -91,13 +101,13 @@ def _commit() -> str:
     return (git("rev-parse", "--short", "HEAD") or "no commit") + ("+" if changed else "")
 
 
-def _parts(text: str) -> tuple[str, list[str], str]:
-    """What stands before the table, its lines, and what stands behind it."""
-    before, begin, rest = text.partition(BEGIN)
-    old, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{PAGE.name} has no place for the table: {BEGIN} and {END}")
-    return before, old.strip().splitlines(), after
+def _parts(text: str, begin: str, end: str) -> tuple[str, str, str]:
+    """What stands before two marks, between them, and behind them."""
+    before, first, rest = text.partition(begin)
+    old, last, after = rest.partition(end)
+    if not (first and last):
+        raise SystemExit(f"{PAGE.name} has no place for it: {begin} and {end}")
+    return before, old, after
 
 
 def _name(line: str) -> str:

@@ -24,7 +24,7 @@ BEGIN, END = "<!-- matrix: begin (made by `make faults`) -->", "<!-- matrix: end
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("words", nargs="*", help="only cells whose name holds one of these")
-    parser.add_argument("--benches", type=int, default=2, help="cells at the same time")
+    parser.add_argument("--benches", type=int, default=4, help="cells at the same time")
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.name}")
     options = parser.parse_args()
     cells: queue.SimpleQueue[Cell] = queue.SimpleQueue()
