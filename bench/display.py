@@ -25,7 +25,7 @@ from fleet.events import (
     Event,
     JobPlanned,
     JobStarted,
-    LogLine,
+    LogLines,
     RunStarted,
     StepStarted,
 )
@@ -128,7 +128,7 @@ def told(reader: Reader, jobs: int, seconds: float, rate: int) -> tuple[float, i
             line = f"#{vertex + 4} {turn % 10}.125 cc -O2 -c source/of/some/length_{turn}.c -o x.o"
             if turn % 10 == 0:
                 line = f"#{vertex + 4} [builder {vertex:2}/12] RUN make step-{vertex} && make test"
-            emit(LogLine(step=Step.BUILD, line=line, **where[which]))
+            emit(LogLines(step=Step.BUILD, text=line, **where[which]))
         lines = due
         time.sleep(tick)
     spent = time.process_time() - spent

@@ -1,7 +1,7 @@
 """50 MB of a build's log, from a host into a file on the controller.
 
 fleet follows it as in a run: the detached build's ``follow`` over its SSH connection,
-each line an event, and the reader that writes log files. ssh does what a person would:
+lines that arrive together an event, and the reader that writes log files. ssh does what a person would:
 ``tail -f`` into a file.
 """
 
@@ -17,7 +17,7 @@ from bench.measure import Measure, Pair
 from fleet.engine.detached import DetachedBuilds, State
 from fleet.engine.logs import LogCursor
 from fleet.engine.script import HostScript
-from fleet.events import JobStarted, LogLine
+from fleet.events import JobStarted, LogLines
 from fleet.hosts import connect
 from fleet.models import HostSpec, JobId, Step
 from fleet.platforms import Platform
@@ -55,7 +55,7 @@ def opened() -> Iterator[Pair]:
             builds = DetachedBuilds(host, HostScript(host, PurePosixPath(spec.state)))
             files = {"order.json": "{}\n", "keep": "true", "command": f"cat {folder}/log-to-be"}
             id = builds.start("one", files).id
-            builds.follow("one", LogCursor(execution=id), lambda line: None)
+            builds.follow("one", LogCursor(execution=id), lambda lines: None)
             job = JobId(image="image", platform=Platform.parse("linux/amd64"))
             (folder / "run" / "logs").mkdir(parents=True)
             log = RunFolder(run="run", path=folder / "run")
@@ -65,10 +65,10 @@ def opened() -> Iterator[Pair]:
                 emit = Tee(LogFiles(log))
                 emit(JobStarted(job=job, host="h", attempt=1))
 
-                def on_line(line: str) -> None:
-                    emit(LogLine(job=job, host="h", attempt=1, step=Step.BUILD, line=line))
+                def on_lines(text: str) -> None:
+                    emit(LogLines(job=job, host="h", attempt=1, step=Step.BUILD, text=text))
 
-                state = builds.follow("one", LogCursor(execution=id), on_line)
+                state = builds.follow("one", LogCursor(execution=id), on_lines)
                 emit.close()
                 assert state is State.FINISHED, state
                 assert log.log(job, 1).stat().st_size >= _BYTES - len(_LINE)

@@ -228,11 +228,11 @@ class BuildOrdered(JobEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogLine(JobEvent):
-    """A line of output, without its line end, undecodable bytes replaced."""
+class LogLines(JobEvent):
+    """Lines of output that arrived together, parted by line feeds, undecodable bytes replaced."""
 
     step: Step
-    line: str
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fleet.engine.logs import Lines, LogCursor, OnLine, text
+from fleet.engine.logs import Lines, LogCursor, OnLines, text
 from fleet.engine.script import GREETING, HostScript, fields, last_words
 from fleet.errors import CommandTimedOut, ConnectionLost, EngineError
 from fleet.hosts.protocol import Host, Stream
@@ -137,12 +137,13 @@ class DetachedBuilds:
         answer = self._script.run("start", name, mode, seen, stdin=order, timeout=180)
         return Execution.read(fields(answer.decode(errors="replace")))
 
-    def follow(self, name: str, cursor: LogCursor, on_line: OnLine) -> State:
+    def follow(self, name: str, cursor: LogCursor, on_lines: OnLines) -> State:
         """Hand over every line from the cursor on until the build ends; how it stands then.
 
-        The cursor moves with every line, so that after an error another call
-        with the same cursor goes on where this one stopped. Raises ConnectionLost
-        within ``SILENCE`` seconds of a connection that is dead or half open.
+        Lines that arrive together are handed over together, at once; the cursor moves
+        when ``on_lines`` has returned. So after an error another call with the same
+        cursor goes on where this one stopped. Raises ConnectionLost within ``SILENCE``
+        seconds of a connection that is dead or half open.
         """
         stream = self._script.open("follow", name, cursor.execution, str(cursor.offset))
         try:
@@ -151,12 +152,12 @@ class DetachedBuilds:
             frames = _Frames(self._host.name, stream)
             lines = Lines()
             for piece in frames:
-                for line in lines.feed(piece):
-                    on_line(text(line))
-                    cursor.offset += len(line) + 1
-            for line in lines.end():
-                on_line(text(line))
-                cursor.offset += len(line)
+                if whole := lines.feed(piece):
+                    on_lines(text(whole))
+                    cursor.offset += len(whole)
+            if rest := lines.end():
+                on_lines(text(rest))
+                cursor.offset += len(rest)
             return frames.state
         finally:
             stream.close()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fleet.engine.detached import DetachedBuilds, Execution, State
 from fleet.engine.diagnosis import SHOWN, diagnose
-from fleet.engine.logs import LogCursor, OnLine
+from fleet.engine.logs import LogCursor, OnLines
 from fleet.engine.orders import BuildOrder, BuiltImage, RemoteBuild, hex_of
 from fleet.engine.script import HostScript
 from fleet.engine.syncing import Memory, Syncing, WriteTar
@@ -112,7 +112,7 @@ class Engine:
     def build(
         self,
         order: BuildOrder,
-        on_line: OnLine,
+        on_lines: OnLines,
         *,
         attach: bool = True,
         cursor: LogCursor | None = None,
@@ -145,7 +145,7 @@ class Engine:
             heard = self._heard.get(order.key)
             known = heard is not None and heard.execution == begun.id
             cursor.execution, cursor.offset = begun.id, heard.offset if heard and known else 0
-        state = self._detached.follow(order.name, cursor, on_line)
+        state = self._detached.follow(order.name, cursor, on_lines)
         ended = self._detached.status(order.name)
         if ended.id != begun.id:
             state = State.REPLACED
@@ -261,7 +261,7 @@ class Engine:
         image: BuiltImage,
         platform: Platform,
         command: tuple[str, ...] | None,
-        on_line: OnLine,
+        on_lines: OnLines,
         *,
         seconds: float = SMOKE_SECONDS,
     ) -> None:
@@ -270,14 +270,14 @@ class Engine:
         Without a command nothing of the image runs: its configuration and the
         executable that it names are read. Raises SmokeFailed.
         """
-        self._trials.smoke(image, platform, command, on_line, seconds)
+        self._trials.smoke(image, platform, command, on_lines, seconds)
 
     def push(
         self,
         image: BuiltImage,
         reference: Reference,
         credentials: Credentials | None,
-        on_line: OnLine,
+        on_lines: OnLines,
     ) -> str:
         """Push an image under a tag; the manifest's digest, as the engine reports it.
 
@@ -285,7 +285,7 @@ class Engine:
         """
         from fleet.engine import images
 
-        return images.push(self._api, image.id, reference, credentials, on_line)
+        return images.push(self._api, image.id, reference, credentials, on_lines)
 
     def run_image(
         self,

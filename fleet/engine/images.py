@@ -12,7 +12,7 @@ import docker
 import docker.errors
 
 from fleet.engine.diagnosis import disk_full, full
-from fleet.engine.logs import OnLine
+from fleet.engine.logs import OnLines
 from fleet.engine.transience import may_pass, remedy
 from fleet.engine.transport import EngineApi, message_of, said
 from fleet.errors import EngineError, PullFailed, PushFailed
@@ -73,7 +73,7 @@ def push(
     image: str,
     reference: Reference,
     credentials: Credentials | None,
-    on_line: OnLine,
+    on_lines: OnLines,
 ) -> str:
     """Push an image under a tag; the digest of its manifest as the engine reports it.
 
@@ -99,7 +99,7 @@ def push(
                 failure = failure or message_of(entry)
                 line = _line(entry)
                 if line:
-                    on_line(scrub(line, credentials))
+                    on_lines(scrub(line, credentials))
                 digest = _digest(entry) or digest
         except docker.errors.APIError as error:
             failure = said(error)

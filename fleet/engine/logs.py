@@ -1,11 +1,17 @@
-"""Bytes of a log into lines, at a cost linear in the bytes whatever the lines are."""
+"""Bytes of a log into lines, in the pieces in which they arrive.
+
+What costs is what is done for each line, of which a build may print ten thousand a
+second: so nothing is. Lines that arrive together stay together, all the way to the log
+file, and every step is a few operations on all of their bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-OnLine = Callable[[str], None]
+OnLines = Callable[[str], None]
+"""Takes lines that arrived together: whole ones, parted by line feeds, none behind the last."""
 
 
 @dataclass(kw_only=True)
@@ -22,7 +28,7 @@ class LogCursor:
 
 
 class Lines:
-    """Cuts a stream of bytes at line feeds.
+    """Cuts a stream of bytes behind line feeds.
 
     A piece is looked at once and a line is joined once, so that one line of
     10 MB costs what 10 MB of short lines cost. No character is cut, since a
@@ -32,30 +38,38 @@ class Lines:
     def __init__(self) -> None:
         self._open: list[bytes] = []  # of the line that has not ended
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The lines that end in the next piece of the stream, without their line feeds."""
-        *ended, rest = data.split(b"\n")
-        for piece in ended:
-            if self._open:
-                self._open.append(piece)
-                piece = b"".join(self._open)
-                self._open.clear()
-            yield piece
-        if rest:
-            self._open.append(rest)
+    def feed(self, data: bytes) -> bytes:
+        """The lines that end in the next piece of the stream, as they are; empty if none does."""
+        end = data.rfind(b"\n") + 1
+        if not end:
+            self._open.append(data)
+            return b""
+        whole = b"".join([*self._open, data[:end]])
+        self._open = [data[end:]]
+        return whole
 
-    def end(self) -> Iterator[bytes]:
-        """The last line, where the stream ends without a line feed."""
-        if self._open:
-            yield b"".join(self._open)
-            self._open.clear()
+    def end(self) -> bytes:
+        """The last line, where the stream ends without a line feed; empty otherwise."""
+        rest, self._open = b"".join(self._open), []
+        return rest
 
 
-def text(line: bytes) -> str:
-    """A line as people read it: undecodable bytes replaced, and of a progress bar its last state.
+def text(lines: bytes) -> str:
+    """Whole lines as people read them, without the last line feed.
+
+    Undecodable bytes are replaced, and of a progress bar its last state is left.
+    """
+    lines = lines.removesuffix(b"\n")
+    if b"\r" in lines:
+        lines = b"\n".join(map(_at_rest, lines.split(b"\n")))
+    return lines.decode(errors="replace")
+
+
+def _at_rest(line: bytes) -> bytes:
+    """A line without what was there to be overwritten.
 
     A carriage return starts a line over on a terminal; what came before the last
-    one that is followed by anything was there to be overwritten.
+    one that is followed by anything is not seen any more.
     """
     line = line.rstrip(b"\r")
-    return line[line.rfind(b"\r") + 1 :].decode(errors="replace")
+    return line[line.rfind(b"\r") + 1 :]

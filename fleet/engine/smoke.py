@@ -16,7 +16,7 @@ from docker.types import LogConfig
 
 from fleet.engine.elf import mismatch
 from fleet.engine.images import inspect, platform_of
-from fleet.engine.logs import Lines, OnLine, text
+from fleet.engine.logs import Lines, OnLines, text
 from fleet.engine.orders import BuiltImage
 from fleet.engine.transport import EngineApi, said
 from fleet.errors import CommandTimedOut, SmokeFailed
@@ -45,7 +45,7 @@ class Trials:
         image: BuiltImage,
         platform: Platform,
         command: Sequence[str] | None,
-        on_line: OnLine,
+        on_lines: OnLines,
         seconds: float,
     ) -> None:
         """Check an image's configuration and executables; run the command in it, if there is one.
@@ -62,9 +62,9 @@ class Trials:
                 programs = _Programs(
                     api=api, container=container, host=self._engine.host, platform=platform
                 )
-                on_line(programs.check(about["Config"]))
+                on_lines(programs.check(about["Config"]))
             if command:
-                status = self.run(container, on_line, seconds)
+                status = self.run(container, on_lines, seconds)
                 if status != 0:
                     raise self._failed(
                         f"{' '.join(command)!r} ended with status {status} in the image"
@@ -104,7 +104,7 @@ class Trials:
             with self._engine.session() as api:
                 _remove(api, container)
 
-    def run(self, container: str, on_line: OnLine, seconds: float) -> int:
+    def run(self, container: str, on_lines: OnLines, seconds: float) -> int:
         """Start a container, hand over its output, and give its exit status.
 
         Raises SmokeFailed where it cannot be started or does not end in time.
@@ -119,12 +119,12 @@ class Trials:
                 except docker.errors.APIError as error:
                     raise self._failed(f"it cannot be started: {said(error)}") from None
                 for piece in api.logs(container, stream=True, follow=True):
-                    for line in lines.feed(piece):
-                        on_line(text(line))
+                    if whole := lines.feed(piece):
+                        on_lines(text(whole))
                     if time.monotonic() >= deadline:
                         raise late
-                for line in lines.end():
-                    on_line(text(line))
+                if rest := lines.end():
+                    on_lines(text(rest))
                 return int(api.wait(container)["StatusCode"])
         except CommandTimedOut:
             if time.monotonic() < deadline:

@@ -16,14 +16,18 @@ _PRINTED = re.compile(r"\d+\.\d+(?: |$)|\.\.\.$")
 
 
 class Progress:
-    """What a build is at, told its lines one by one."""
+    """What a build is at, told its lines as they come."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._open: dict[str, None] = {}  # the latest to say something is the last
 
-    def line(self, line: str) -> None:
-        """Take one line of the log."""
+    def read(self, lines: str) -> None:
+        """Take lines of the log, parted by line feeds."""
+        for line in lines.split("\n"):
+            self._line(line)
+
+    def _line(self, line: str) -> None:
         if not line.startswith("#") or not (match := _LINE.match(line)):
             return
         number, said = match.groups()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TextIO
 
-from fleet.events import Event, LogLine, PrepareLine, ProvisionLine, to_json
+from fleet.events import Event, LogLines, PrepareLine, ProvisionLine, to_json
 
 
 class JsonLines:
@@ -21,7 +21,7 @@ class JsonLines:
 
     def read(self, event: Event, /) -> None:
         """Write one event."""
-        if isinstance(event, LogLine | PrepareLine | ProvisionLine) and not self._logs:
+        if isinstance(event, LogLines | PrepareLine | ProvisionLine) and not self._logs:
             return
         self._out.write(json.dumps(to_json(event), separators=(",", ":")) + "\n")
         self._out.flush()

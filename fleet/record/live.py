@@ -23,7 +23,7 @@ from fleet.events import (
     JobFinished,
     JobPlanned,
     JobStarted,
-    LogLine,
+    LogLines,
     Notice,
     PrepareLine,
     PrepareStarted,
@@ -89,14 +89,14 @@ class LiveTerminal(PlainTerminal):
 
     def read(self, event: Event, /) -> None:
         """Take one event; its place on the screen is drawn by and by, at the end at once."""
-        if isinstance(event, LogLine):
+        if isinstance(event, LogLines):
             # Most of all events, and no more to the display than where the build is.
             if event.step is Step.BUILD:
                 with self._lock:
                     build = self._builds.get(event.job)
                     if build is None:
                         build = self._builds[event.job] = Progress()
-                    build.line(event.line)
+                    build.read(event.text)
             return
         if self._failure is not None:
             self._errors.close()

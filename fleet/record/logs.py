@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from fleet.events import (
     Event,
     JobFinished,
     JobStarted,
-    LogLine,
+    LogLines,
     PrepareFinished,
     PrepareLine,
     PrepareStarted,
@@ -27,17 +27,17 @@ Whose = JobId | tuple[str, ...]
 
 
 class LogFiles:
-    """Writes what a job or a command printed, each line as it comes."""
+    """Writes what a job or a command printed, lines as they come: one write for each event."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._open: dict[Whose, TextIO] = {}
+        self._open: dict[Whose, BinaryIO] = {}
 
     def read(self, event: Event, /) -> None:
         """Write one event, if it belongs into a log."""
         match event:
-            case LogLine():  # first: there are a hundred thousand of them to one of the others
-                self._write(event.job, event.line)
+            case LogLines():  # first: there are thousands of them to one of the others
+                self._write(event.job, event.text)
             case PrepareStarted():
                 self._begin(event.images, self._folder.prepare_log(event.images[0]))
             case PrepareLine():
@@ -71,14 +71,12 @@ class LogFiles:
 
     def _begin(self, whose: Whose, path: Path) -> None:
         self._end(whose)  # an attempt on a host that was lost
-        # A line at a time, so that `tail -f` shows where a build hangs.
-        self._open[whose] = path.open(
-            "a", encoding="utf-8", errors="replace", newline="\n", buffering=1
-        )
+        self._open[whose] = path.open("ab")
 
-    def _write(self, whose: Whose, line: str) -> None:
+    def _write(self, whose: Whose, lines: str) -> None:
         if (stream := self._open.get(whose)) is not None:
-            stream.write(f"{line}\n")
+            stream.write(f"{lines}\n".encode(errors="replace"))
+            stream.flush()  # so that `tail -f` shows where a build hangs
 
     def _end(self, whose: Whose) -> None:
         if whose in self._open:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet.errors import FleetError
-from fleet.events import Event, LogLine, PrepareLine, ProvisionLine, to_json
+from fleet.events import Event, LogLines, PrepareLine, ProvisionLine, to_json
 from fleet.models import Action, ErrorInfo, JobId, Status, Step
 from fleet.platforms import Platform
 
@@ -190,7 +190,7 @@ class Story:
 
     def read(self, event: Event, /) -> None:
         """Take one event of a run that goes on."""
-        if not isinstance(event, LogLine | PrepareLine | ProvisionLine):
+        if not isinstance(event, LogLines | PrepareLine | ProvisionLine):
             self.tell(to_json(event))
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TextIO, assert_never
 
 from fleet.events import (
@@ -18,7 +18,7 @@ from fleet.events import (
     JobFinished,
     JobPlanned,
     JobStarted,
-    LogLine,
+    LogLines,
     Notice,
     PrepareFinished,
     PrepareLine,
@@ -110,8 +110,9 @@ class PlainTerminal:
             case StepFinished() if event.ok:
                 detail = f": {event.detail}" if event.detail else ""
                 self._line(event.job, event.host, f"{event.step} {seconds(event.seconds)}{detail}")
-            case LogLine() if self._verbose and event.line:
-                self._line(event.job, event.host, at_rest(event.line))
+            case LogLines() if self._verbose:
+                lines = [at_rest(line) for line in event.text.split("\n") if line]
+                self._lines(event.job, event.host, lines)
             case RetryScheduled():
                 said = f"{event.step} again in {seconds(event.wait)}: {event.error.message}"
                 self._line(event.job, event.host, said)
@@ -128,8 +129,11 @@ class PlainTerminal:
         self._out.flush()
 
     def _line(self, job: JobId, host: str | None, text: str) -> None:
+        self._lines(job, host, text.split("\n"))
+
+    def _lines(self, job: JobId, host: str | None, lines: Iterable[str]) -> None:
         at = f"@{host}" if host else ""
-        self._say(*(f"[{job.platform}{at}] {job.image}: {line}" for line in text.split("\n")))
+        self._say(*(f"[{job.platform}{at}] {job.image}: {line}" for line in lines))
 
     def _say(self, *texts: str, style: str = "") -> None:
         """The one way out: nothing that a terminal would obey passes, nor what it cannot show."""

@@ -25,7 +25,7 @@ from fleet.events import (
     COLLECTED,
     BuildOrdered,
     Emit,
-    LogLine,
+    LogLines,
     Notice,
     RetryScheduled,
     StepFinished,
@@ -178,7 +178,7 @@ class Task:
         self._cached = last
 
     def _build(self) -> BuiltImage:
-        on_line = self._lines(Step.BUILD)
+        on_lines = self._lines(Step.BUILD)
 
         def attempt() -> BuiltImage:
             # After a drop the order is the same build: it is followed again, not
@@ -188,7 +188,7 @@ class Task:
             if first:
                 self._ordered(order)
             collect = self.shop.resumed or (self.shop.collect and not self.job.anew)
-            return self.machine.engine.build(order, on_line, attach=collect or not first)
+            return self.machine.engine.build(order, on_lines, attach=collect or not first)
 
         built = self._retry(Step.BUILD, attempt)
         self._detail = COLLECTED if built.collected else ""
@@ -204,11 +204,11 @@ class Task:
         )
 
     def _smoke(self, built: BuiltImage) -> None:
-        on_line = self._lines(Step.SMOKE)
+        on_lines = self._lines(Step.SMOKE)
         self._retry(
             Step.SMOKE,
             lambda: self.machine.engine.smoke(
-                built, self.job.id.platform, self.job.recipe.image.smoke, on_line
+                built, self.job.id.platform, self.job.recipe.image.smoke, on_lines
             ),
         )
 
@@ -344,18 +344,18 @@ class Task:
             )
 
     def _lines(self, step: Step) -> Callable[[str], None]:
-        def on_line(line: str) -> None:
+        def on_lines(text: str) -> None:
             self.shop.emit(
-                LogLine(
+                LogLines(
                     job=self.job.id,
                     host=self.machine.name,
                     attempt=self.attempt,
                     step=step,
-                    line=line,
+                    text=text,
                 )
             )
 
-        return on_line
+        return on_lines
 
     def _retry(self, step: Step, operation: Callable[[], T]) -> T:
         def before_wait(error: FleetError, wait: float) -> None:

@@ -202,7 +202,8 @@ def _reach(bench: Bench, cell: Cell, fleet: Controller) -> str:
         case "build" | "smoke":
             sign = "tick 3" if cell.step == "build" else "smoke 2"
             fleet.wait_for(
-                lambda e: _is("log-line")(e) and e["line"].endswith(sign), f"{sign} is heard"
+                lambda e: _is("log-lines")(e) and _ends_a_line(sign, e["text"]),
+                f"{sign} is heard",
             )
         case "push":
             until(bench.registry.mood.uploading.is_set, "a layer is on its way", 60)
@@ -211,6 +212,10 @@ def _reach(bench: Bench, cell: Cell, fleet: Controller) -> str:
             admin = bench.lab.host(began["host"]).admin
             until(lambda: admin(arrives, check=False).stdout, "the context is on its way", 30)
     return str(began["host"])
+
+
+def _ends_a_line(sign: str, text: str) -> bool:
+    return any(line.endswith(sign) for line in text.split("\n"))
 
 
 def _is(kind: str) -> Callable[[dict[str, Any]], bool]:

@@ -24,7 +24,7 @@ from fleet.events import (
     JobFinished,
     JobPlanned,
     JobStarted,
-    LogLine,
+    LogLines,
     Notice,
     PrepareFinished,
     PrepareLine,
@@ -102,7 +102,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
     JobStarted(**ON),  # type: ignore[arg-type]
     StepStarted(step=Step.BUILD, **ON),  # type: ignore[arg-type]
     StepFinished(step=Step.BUILD, seconds=1.0, ok=False, **ON),  # type: ignore[arg-type]
-    LogLine(step=Step.BUILD, line="[internal] \x1b[1mé\ufffd", **ON),  # type: ignore[arg-type]
+    LogLines(step=Step.BUILD, text="one\n[internal] \x1b[1mé\ufffd", **ON),  # type: ignore[arg-type]
     RetryScheduled(step=Step.PUSH, wait=0.5, error=ERROR, **ON),  # type: ignore[arg-type]
     JobFinished(outcome=OUTCOME),
     IndexStarted(plan=INDEX),

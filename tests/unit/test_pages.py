@@ -43,7 +43,7 @@ def test_the_reference_has_every_command_key_event_and_error() -> None:
         part = page.partition(f"### {place}\n")[2].partition("###")[0]
         assert [key.name for key in keys(section) if f"| `{key.name}` |" not in part] == []
     assert [kind.name for kind in event_kinds() if f"| `{kind.name}` |" not in page] == []
-    assert {"run-started", "log-line", "index-finished"} <= {kind.name for kind in event_kinds()}
+    assert {"run-started", "log-lines", "index-finished"} <= {kind.name for kind in event_kinds()}
     told = {kind.name: kind for kind in value_kinds()}
     assert {"JobId", "Outcome", "HostReport", "PublishedImage"} <= told.keys()
     assert [name for name in told if f"| `{name}` |" not in page] == []

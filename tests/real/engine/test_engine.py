@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from fleet.models import LABEL_INPUTS, Credentials, HostFacts
 from fleet.platforms import Platform
 from fleet.recipes import write_tar
 from fleet.references import Reference
+from tests.heard import into
 from tests.real.engine.localhost import PrefixedHost, until
 from tests.real.engine.machine import PASSWORD, USER, Machine
 from tests.real.engine.orders import context, order
@@ -97,7 +99,7 @@ def test_the_log_of_a_build_arrives(
     lines: list[str] = []
     here = context(tmp_path / "context", greeting=b"hello\n")
     text = f"FROM {base}\nRUN echo from within {tmp_path.name}\n"
-    engine.build(order(text, here, native), lines.append)
+    engine.build(order(text, here, native), into(lines))
     assert any(line.endswith(f"from within {tmp_path.name}") for line in lines)
 
 
@@ -175,7 +177,7 @@ def test_cancelling_a_build_leaves_no_process_of_it(
 
     def follow() -> None:
         try:
-            engine.build(it, lines.append)
+            engine.build(it, into(lines))
         except FleetError as error:
             errors.append(error)
 
@@ -200,9 +202,9 @@ def test_a_build_whose_connection_is_lost_goes_on_and_is_heard_to_its_end(
     it = order(text, here, native)
     lines: list[str] = []
 
-    def cut_three_times(line: str) -> None:
-        lines.append(line)
-        if line.endswith((" line 3", " line 9", " line 15")):
+    def cut_three_times(text: str) -> None:
+        lines.extend(text.split("\n"))
+        if re.search(r" line (3|9|15)$", text, re.MULTILINE):
             host.streams[-1].cut()
 
     losses = 0
@@ -243,7 +245,7 @@ def test_an_image_whose_executable_is_of_its_platform_passes(
     command = command.replace("--chmod=755 ", "")
     image = engine.build(order(f"FROM {base}\n{command}\n", here, native), lambda line: None)
     lines: list[str] = []
-    engine.smoke(image, native, None, lines.append)
+    engine.smoke(image, native, None, into(lines))
     assert lines[-1].endswith(f"made for {native}")
 
 
@@ -274,7 +276,7 @@ def test_a_static_executable_without_a_shell_passes_and_data_alone_says_so(
 
     lines: list[str] = []
     image = engine.build(order("FROM scratch\nCOPY data /\n", here, native), lambda line: None)
-    engine.smoke(image, native, None, lines.append)
+    engine.smoke(image, native, None, into(lines))
     assert "nothing to run" in lines[-1]
 
 
@@ -297,14 +299,14 @@ def test_the_command_runs_its_output_arrives_and_no_container_stays(
 ) -> None:
     image = build("FROM BASE\n")
     lines: list[str] = []
-    engine.smoke(image, native, ("sh", "-c", "echo out; echo err >&2; printf end"), lines.append)
+    engine.smoke(image, native, ("sh", "-c", "echo out; echo err >&2; printf end"), into(lines))
     assert set(lines[1:]) == {"out", "err", "end"}
     with pytest.raises(SmokeFailed, match="ended with status 7"):
-        engine.smoke(image, native, ("sh", "-c", "exit 7"), lines.append)
+        engine.smoke(image, native, ("sh", "-c", "exit 7"), into(lines))
     with pytest.raises(SmokeFailed, match=r"cannot be started: .*nowhere"):
-        engine.smoke(image, native, ("nowhere",), lines.append)
+        engine.smoke(image, native, ("nowhere",), into(lines))
     with pytest.raises(SmokeFailed, match="did not end within 2 seconds"):
-        engine.smoke(image, native, ("sleep", "600"), lines.append, seconds=2)
+        engine.smoke(image, native, ("sleep", "600"), into(lines), seconds=2)
     assert host.run(["docker", "ps", "-aq"]).text == ""
 
 
@@ -313,8 +315,8 @@ def test_a_container_that_a_lost_connection_left_behind_is_removed_by_the_next(
 ) -> None:
     image = build("FROM BASE\n")
 
-    def cut(line: str) -> None:
-        if line == "running":
+    def cut(text: str) -> None:
+        if "running" in text.split("\n"):
             host.prefix, prefix[:] = ("false",), host.prefix  # nothing gets through any more
             host.streams[-1].cut()
 
@@ -336,7 +338,7 @@ def test_the_digest_of_a_push_is_the_registry_s(
     image = build("FROM BASE\nRUN echo pushed\n")
     lines: list[str] = []
     target = Reference.parse("127.0.0.1:5000/some/hello:latest-x")
-    digest = engine.push(image, target, None, lines.append)
+    digest = engine.push(image, target, None, into(lines))
     assert digest == machine.digest_in_registry("open", "some/hello", "latest-x")
     assert any("Pushed" in line or "exists" in line for line in lines)
     # The tunnel's name is gone, fleet's own stays.

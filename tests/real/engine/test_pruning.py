@@ -16,6 +16,7 @@ from fleet.models import LABEL_INPUTS, HostFacts, Keep, LeftoverKind
 from fleet.platforms import Platform
 from fleet.recipes import write_tar
 from fleet.references import Reference
+from tests.heard import into
 from tests.real.engine.localhost import PrefixedHost, until
 from tests.real.engine.orders import context, order
 
@@ -176,7 +177,7 @@ def test_a_running_build_of_another_controller_loses_nothing(
     second = ordered(f"FROM {digest}\nCOPY greeting /second\n")
 
     def follow(which: BuildOrder, label: str) -> None:
-        results[label] = other.build(which, lines.append)
+        results[label] = other.build(which, into(lines))
 
     threads = [threading.Thread(target=follow, args=(child, "child"))]
     threads[0].start()

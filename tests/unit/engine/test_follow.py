@@ -12,6 +12,7 @@ from fleet.engine import LogCursor, State
 from fleet.engine.detached import DetachedBuilds
 from fleet.engine.script import HostScript
 from fleet.errors import ConnectionLost, EngineError, HostError
+from tests.heard import into
 from tests.unit.engine.fakes import FakeHost, FakeStream, silence
 
 
@@ -22,7 +23,7 @@ def follow(
     lines: list[str] = []
     builds = DetachedBuilds(host, HostScript(host, PurePosixPath("/state")))
     cursor = cursor or LogCursor(execution="e")
-    state = builds.follow("name", cursor, lines.append)
+    state = builds.follow("name", cursor, into(lines))
     assert host.ran[-1][2:] == ("follow", "/state", "name", "e", "0")
     return state, lines
 
@@ -84,3 +85,55 @@ def test_an_answer_without_the_greeting_is_quoted() -> None:
     host = FakeHost(answer=lambda argv: b"This account is disabled.\n")
     with pytest.raises(EngineError, match="This account is disabled"):
         HostScript(host, PurePosixPath("/state")).run("status", "name")
+
+
+def test_lines_that_arrive_together_are_handed_over_together_and_those_that_do_not_at_once() -> (
+    None
+):
+    stream = FakeStream([b"fleet-host 1\n" + framed([b"one\ntwo\nthr"]), framed([b"ee\n"])])
+    host = FakeHost(streams=[stream])
+    heard: list[tuple[str, int]] = []
+    builds = DetachedBuilds(host, HostScript(host, PurePosixPath("/state")))
+    with pytest.raises(ConnectionLost):
+        builds.follow(
+            "name",
+            LogCursor(execution="e"),
+            lambda text: heard.append((text, len(stream.pieces))),  # and what is still to come
+        )
+    assert heard == [("one\ntwo", 1), ("three", 0)]
+
+
+@given(
+    log=st.lists(st.sampled_from([b"one", b"two\n", b"\r", b"\n", b"\xc3", b"\xbc"]), max_size=40),
+    cuts=st.lists(st.integers(0, 60), max_size=5),
+    size=st.integers(1, 9),
+)
+def test_wherever_the_connection_breaks_no_line_is_heard_twice_and_none_is_missed(
+    log: list[bytes], cuts: list[int], size: int
+) -> None:
+    whole = b"".join(log)
+    uncut: list[str] = []
+    heard: list[str] = []
+    assert attempt(LogCursor(execution="e"), uncut, [whole] if whole else [], b"end finished 0\n")
+    cursor = LogCursor(execution="e")
+    for cut in cuts:
+        left = whole[cursor.offset :][:cut]
+        attempt(cursor, heard, [left[at : at + size] for at in range(0, len(left), size)], b"")
+    left = whole[cursor.offset :]
+    assert attempt(cursor, heard, [left] if left else [], b"end finished 0\n")
+    assert heard == uncut
+    assert cursor.offset == len(whole)
+
+
+def attempt(cursor: LogCursor, lines: list[str], payloads: list[bytes], end: bytes) -> bool:
+    """Follow from the cursor on; whether it came to an end."""
+    pieces: list[bytes | HostError] = [b"fleet-host 1\n", framed(payloads) + end]
+    host = FakeHost(streams=[FakeStream([piece for piece in pieces if piece])])
+    builds = DetachedBuilds(host, HostScript(host, PurePosixPath("/state")))
+    at = cursor.offset
+    try:
+        builds.follow("name", cursor, into(lines))
+    except ConnectionLost:
+        return False
+    assert host.ran[-1][2:] == ("follow", "/state", "name", "e", str(at))
+    return True

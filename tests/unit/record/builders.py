@@ -11,7 +11,7 @@ from fleet.events import (
     IndexFinished,
     JobFinished,
     JobStarted,
-    LogLine,
+    LogLines,
     PrepareFinished,
     PrepareLine,
     PrepareStarted,
@@ -68,8 +68,8 @@ def stepped(step: Step = Step.BUILD, *, detail: str = "", ok: bool = True) -> St
     return StepFinished(step=step, seconds=4.2, ok=ok, detail=detail, **WHERE)
 
 
-def line(text: str, job: JobId = HELLO) -> LogLine:
-    return LogLine(step=Step.BUILD, line=text, **{**WHERE, "job": job})
+def line(text: str, job: JobId = HELLO) -> LogLines:
+    return LogLines(step=Step.BUILD, text=text, **{**WHERE, "job": job})
 
 
 def again(error: FleetError, wait: float = 3.0) -> RetryScheduled:

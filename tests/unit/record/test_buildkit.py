@@ -43,7 +43,7 @@ def at(text: str) -> str:
     """What is known after the line that begins with that text, the first time."""
     progress = Progress()
     for line in LOG.splitlines():
-        progress.line(line)
+        progress.read(line)
         if line.startswith(text):
             return progress.now
     raise AssertionError(text)
@@ -71,15 +71,25 @@ def test_between_two_steps_the_last_one_stands() -> None:
 def test_a_log_that_is_followed_from_its_middle_tells_no_step_before_one_begins() -> None:
     progress = Progress()
     for line in ("#9 12.5 cc -c x.c", "#9 ...", "#9 DONE 13.0s", "", "no step at all"):
-        progress.line(line)
+        progress.read(line)
     assert progress.now == ""
-    progress.line("#10 [3/3] RUN make check")
+    progress.read("#10 [3/3] RUN make check")
     assert progress.now == "[3/3] RUN make check"
 
 
 def test_a_build_that_begins_anew_counts_anew() -> None:
     progress = Progress()
     for line in LOG.splitlines():
-        progress.line(line)
-    progress.line("#5 [2/9] RUN another")
+        progress.read(line)
+    progress.read("#5 [2/9] RUN another")
     assert progress.now == "[2/9] RUN another"
+
+
+def test_lines_that_come_together_tell_what_they_tell_one_by_one() -> None:
+    lines = LOG.splitlines()
+    for end in range(1, len(lines) + 1):
+        one_by_one, together = Progress(), Progress()
+        for line in lines[:end]:
+            one_by_one.read(line)
+        together.read("\n".join(lines[:end]))
+        assert together.now == one_by_one.now

@@ -99,7 +99,7 @@ def test_no_text_breaks_a_line(text: str) -> None:
     JsonLines(out, logs=True).read(line(text))
     assert out.getvalue().isascii()
     assert out.getvalue().count("\n") == 1
-    assert json.loads(out.getvalue())["line"] == text
+    assert json.loads(out.getvalue())["text"] == text
 
 
 def test_the_lines_of_builds_are_left_to_the_log_files_unless_asked_for() -> None:
@@ -107,7 +107,7 @@ def test_the_lines_of_builds_are_left_to_the_log_files_unless_asked_for() -> Non
     JsonLines(out).read(line("a line"))
     assert out.getvalue() == ""
     JsonLines(out, logs=True).read(line("a line"))
-    assert json.loads(out.getvalue())["line"] == "a line"
+    assert json.loads(out.getvalue())["text"] == "a line"
 
 
 def test_each_event_is_there_before_the_next_so_that_a_killed_run_leaves_whole_lines(
@@ -164,6 +164,23 @@ def test_a_line_is_in_the_file_as_soon_as_it_came(folder: RunFolder) -> None:
     reader.read(started())
     reader.read(line("where it hangs"))
     assert logs(folder) == {"hello-arm64v8.1.log": "where it hangs\n"}
+
+
+def test_lines_that_came_together_are_written_together(folder: RunFolder) -> None:
+    reader = LogFiles(folder)
+    reader.read(started())
+    many = "\n".join(f"#5 0.{number:05} cc -c x.c" for number in range(50_000))
+    for text in (many, "", "a\n\nb", "grüße, 漢字 \ufffd"):
+        reader.read(line(text))
+        assert logs(folder)["hello-arm64v8.1.log"].endswith(f"{text}\n")
+    assert logs(folder) == {"hello-arm64v8.1.log": f"{many}\n\na\n\nb\ngrüße, 漢字 \ufffd\n"}
+
+
+def test_what_no_file_can_hold_is_replaced(folder: RunFolder) -> None:
+    reader = LogFiles(folder)
+    reader.read(started())
+    reader.read(line("half a character: \ud800"))  # as JSON from an engine may bring it
+    assert logs(folder) == {"hello-arm64v8.1.log": "half a character: ?\n"}
 
 
 def test_a_log_says_what_was_tried_again_and_how_it_ended(folder: RunFolder) -> None:

@@ -176,17 +176,17 @@ class StandInEngine:
     def pull(self, reference: Reference, platform: Platform, who: Credentials | None) -> None:
         self.stage.pulled.append(str(reference))
 
-    def build(self, order: BuildOrder, on_line: Any, *, attach: bool = True) -> BuiltImage:
-        on_line(f"building {order.job}")
+    def build(self, order: BuildOrder, on_lines: Any, *, attach: bool = True) -> BuiltImage:
+        on_lines(f"building {order.job}")
         self._happens("build", order.job)
         self.stage.orders[order.job] = order
         return BuiltImage(id=digest_of(order.key), key=order.key, tag=order.tag)
 
-    def smoke(self, built: BuiltImage, platform: Platform, command: Any, on_line: Any) -> None:
+    def smoke(self, built: BuiltImage, platform: Platform, command: Any, on_lines: Any) -> None:
         self._happens("smoke", self._order(built).job)
 
     def push(
-        self, built: BuiltImage, reference: Reference, who: Credentials | None, on_line: Any
+        self, built: BuiltImage, reference: Reference, who: Credentials | None, on_lines: Any
     ) -> str:
         order = self._order(built)
         self._happens("push", order.job)
