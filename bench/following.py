@@ -1,8 +1,8 @@
 """50 MB of a build's log, from a host into a file on the controller.
 
 fleet follows it as in a run: the detached build's ``follow`` over its SSH connection,
-lines that arrive together an event, and the reader that writes log files. ssh does what a person would:
-``tail -f`` into a file.
+lines that arrive together an event, and the reader that writes log files. ssh does what
+a person would: ``tail -f`` into a file.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import re
 
 _LINE = re.compile(r"#([1-9]\d*) (.+)")  # number 0 is buildx itself, and never ends
 _ENDED = re.compile(r"(?:DONE|CACHED|CANCELED)(?: [\d.]+s)?$|ERROR:? ?")
+_TELLING = "[DCE"  # what a line begins with, behind its number, that may be more than printed
 _PRINTED = re.compile(r"\d+\.\d+(?: |$)|\.\.\.$")
 
 
@@ -21,11 +22,15 @@ class Progress:
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._open: dict[str, None] = {}  # the latest to say something is the last
+        self._latest = "\n"  # how its lines begin; no line does so where there is none
 
     def read(self, lines: str) -> None:
         """Take lines of the log, parted by line feeds."""
         for line in lines.split("\n"):
-            self._line(line)
+            # What the same vertex goes on to print is most of a log, and tells nothing new.
+            at = len(self._latest)
+            if not line.startswith(self._latest) or line[at : at + 1] in _TELLING:
+                self._line(line)
 
     def _line(self, line: str) -> None:
         if not line.startswith("#") or not (match := _LINE.match(line)):
@@ -38,6 +43,8 @@ class Progress:
         self._open.pop(number, None)
         if not ended and number in self._names:
             self._open[number] = None
+        last = next(reversed(self._open), None)
+        self._latest = "\n" if last is None else f"#{last} "
 
     @property
     def now(self) -> str:

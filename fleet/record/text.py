@@ -17,6 +17,8 @@ _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 def plain(line: str) -> str:
     """A line from elsewhere that is safe to show on a terminal."""
+    if line.isprintable():  # nearly every line, and it takes a fifth of the time to see that
+        return line
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _SEQUENCE.sub("", line.rstrip("\r\n")))
 
 

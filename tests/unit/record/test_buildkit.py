@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fleet.record.buildkit import Progress
 
@@ -93,3 +95,27 @@ def test_lines_that_come_together_tell_what_they_tell_one_by_one() -> None:
             one_by_one.read(line)
         together.read("\n".join(lines[:end]))
         assert together.now == one_by_one.now
+
+
+SAID = [
+    "[1/2] RUN make",
+    "[2/2] COPY a",
+    "0.5 cc",
+    "0.5 [3/3] no step",
+    "DONE 1s",
+    "DONE",
+    "CACHED",
+]
+SAID += ["ERROR: no", "Cc", "Done it", "exporting", "...", "[", "D", "", " "]
+told = st.builds("#{} {}".format, st.sampled_from([1, 2, 12]), st.sampled_from(SAID))
+
+
+@given(st.lists(st.one_of(told, st.sampled_from(["", "#1", "#1 ", "#12", "no step"]))))
+def test_a_line_tells_the_same_whatever_was_said_last(lines: list[str]) -> None:
+    """One that a known vertex prints changes nothing but who was the last to say something."""
+    progress, plainly = Progress(), Progress()
+    for line in lines:
+        progress.read(line)
+        plainly._latest = "\n"  # as if another one had been the last: nothing is passed over
+        plainly.read(line)
+        assert progress.now == plainly.now

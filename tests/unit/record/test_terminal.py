@@ -53,6 +53,13 @@ def test_what_concerns_a_job_is_prefixed_with_its_platform_host_and_image() -> N
     ]
 
 
+def test_each_of_the_lines_that_came_together_is_prefixed_and_empty_ones_are_left_out() -> None:
+    assert shown(line("one\n\n\x1b[1mtwo\x1b[0m\x07\n"), line("")) == [
+        "[linux/arm64@thunderx-1] hello: one",
+        "[linux/arm64@thunderx-1] hello: two\ufffd",
+    ]
+
+
 def test_what_is_rented_and_given_back_is_told() -> None:
     assert shown(*RENTED) == [
         "[up] rock-1: ./rent a",

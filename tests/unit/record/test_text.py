@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.record.text import count, seconds, size
+from fleet.record.text import count, plain, seconds, size
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,17 @@ def test_no_duration_says_60(value: float) -> None:
 )
 def test_numbers_and_nouns(number: int, noun: str, text: str) -> None:
     assert count(number, noun) == text
+
+
+def test_no_character_passes_that_moves_the_cursor_or_turns_the_direction() -> None:
+    turning = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    for character in map(chr, range(0x3000)):
+        control = unicodedata.category(character) == "Cc" and character != "\t"
+        if control or unicodedata.bidirectional(character) in turning:
+            assert plain(f"a{character}b") == "a\ufffdb" or character in "\r\n\x1b", repr(character)
+            assert character not in plain(f"a{character}{character}b{character}")
+
+
+def test_what_can_be_printed_stays_as_it_is() -> None:
+    for line in ("", " ", "[internal] #5 0.1 a\tb", "grüße, 漢字 \N{PARTY POPPER}", "a\u00a0b"):
+        assert plain(line) == line
