@@ -177,7 +177,7 @@ class StandInEngine:
         self.stage.pulled.append(str(reference))
 
     def build(self, order: BuildOrder, on_lines: Any, *, attach: bool = True) -> BuiltImage:
-        on_lines(f"building {order.job}")
+        on_lines(f"building {order.job}\nas ordered")
         self._happens("build", order.job)
         self.stage.orders[order.job] = order
         return BuiltImage(id=digest_of(order.key), key=order.key, tag=order.tag)

@@ -46,6 +46,7 @@ from fleet.events import (
     IndexStarted,
     JobFinished,
     JobStarted,
+    LogLines,
     Notice,
     RetryScheduled,
     StepFinished,
@@ -156,6 +157,13 @@ def test_the_steps_of_a_job_are_told_in_order(stage: Stage) -> None:
     steps = [e for e in stage.told(StepFinished) if e.job == job("tools", AMD64)]
     assert [e.step for e in steps] == [Step.SYNC, Step.BUILD, Step.SMOKE, Step.PUSH, Step.VERIFY]
     assert all(e.ok and e.host == "amd64-1" and e.attempt == 1 for e in steps)
+
+
+def test_what_a_build_prints_is_told_in_the_pieces_in_which_it_came(stage: Stage) -> None:
+    stage.run()
+    (lines,) = (e for e in stage.told(LogLines) if e.job == job("tools", AMD64))
+    assert (lines.host, lines.attempt, lines.step) == ("amd64-1", 1, Step.BUILD)
+    assert lines.text == "building tools linux/amd64\nas ordered"
 
 
 def test_each_job_is_told_to_end_once(stage: Stage) -> None:
