@@ -15,18 +15,21 @@ from __future__ import annotations
 
 import getpass
 import glob
-import io
 import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fleet.errors import UsageError
 from fleet.models import HostSpec
+
+if TYPE_CHECKING:
+    import paramiko
 
 _SYSTEM = Path("/etc/ssh/ssh_config")
 _DEEPEST = 16  # levels of Include, as in OpenSSH; and hops of ProxyJump
@@ -164,10 +167,8 @@ class _Reader:
 
         # In ssh_config the first value counts, so the inventory's words come first.
         first = [f"User {user}"] * (user is not None) + [f"Port {port}"] * (port is not None)
-        config = paramiko.SSHConfig()
         try:
-            config.parse(io.StringIO("\n".join([*first, *self._lines])))
-            return dict(config.lookup(alias))
+            return dict(_parsed("\n".join([*first, *self._lines])).lookup(alias))
         # `Match exec` needs a package of its own, `CanonicalizeHostname` a resolver.
         except (paramiko.SSHException, ImportError, KeyError, ValueError) as error:
             raise UsageError(
@@ -207,6 +208,14 @@ class _Reader:
         except ValueError as error:
             raise UsageError(f"{self._names}: {tokens['n']}: KnownHostsFile: {error}") from None
         return tuple(Path(expand(name, tokens)) for name in names if name not in ("", "none"))
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> paramiko.SSHConfig:
+    """A configuration taken apart: each host of a fleet asks for the same one."""
+    import paramiko
+
+    return paramiko.SSHConfig.from_text(text)
 
 
 def _agent(value: str | None, tokens: dict[str, str]) -> str | None:

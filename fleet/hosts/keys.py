@@ -15,6 +15,7 @@ import socket
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import paramiko
@@ -26,6 +27,7 @@ from fleet.hosts.known import fingerprint
 from fleet.hosts.transport import Transport
 
 _DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa")
+_CERTIFICATE = "-cert.pub"
 
 
 class _Agent(AgentSSH):
@@ -90,8 +92,7 @@ class _Ring:
         if public in held and public is not None:
             return _Offer(key=held[public], said=f"{path} by the agent")
         try:
-            # This also loads path-cert.pub, where there is one.
-            return _Offer(key=paramiko.PKey.from_path(path), said=str(path))
+            return _Offer(key=_key(path), said=str(path))
         except FileNotFoundError:
             if missing_matters:
                 self.unusable.append(f"{path} does not exist")
@@ -107,6 +108,20 @@ class _Ring:
     def close(self) -> None:
         if self._agent is not None:
             self._agent.close()
+
+
+def _key(path: Path) -> paramiko.PKey:
+    """The key of a file. Raises what paramiko does."""
+    private = path.with_name(path.name.removesuffix(_CERTIFICATE))  # either of the two may be named
+    certificate = private.with_name(private.name + _CERTIFICATE)
+    seen = [private.stat(), *([certificate.stat()] if certificate.exists() else ())]
+    return _loaded(path, tuple((each.st_mtime_ns, each.st_size) for each in seen))
+
+
+@lru_cache(maxsize=8)
+def _loaded(path: Path, _changed: tuple[tuple[int, int], ...]) -> paramiko.PKey:
+    """As the file is now, with its certificate: each host of a fleet asks for the same one."""
+    return paramiko.PKey.from_path(path)
 
 
 def _public_part(path: Path) -> bytes | None:

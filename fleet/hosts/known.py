@@ -12,10 +12,11 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 
 from fleet.errors import HostError, HostKeyChanged, HostKeyUnknown
@@ -69,7 +70,7 @@ def _hashes(hashed: str, name: str) -> bool:
         salt, digest = (base64.b64decode(part, validate=True) for part in hashed.split("|")[2:4])
     except (ValueError, binascii.Error):
         return False
-    return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
+    return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)
 
 
 def fingerprint(key: bytes) -> str:
@@ -92,10 +93,10 @@ class KnownHosts:
             self._lines = [line for line in told if line is not None]
             self._elsewhere: list[Line] = []
             return
-        lines = [line for file in where.known_hosts for line in _lines(host, file)]
-        self._lines = [line for line in lines if line.names(self._name)]
+        books = [_book(host, file) for file in where.known_hosts]
+        self._lines = [line for book in books for line in book.about(self._name)]
         # As OpenSSH does: a key that is known for the host at large is good at any port.
-        self._elsewhere = [] if plain else [line for line in lines if line.names(name)]
+        self._elsewhere = [] if plain else [line for book in books for line in book.about(name)]
 
     def kinds(self) -> frozenset[str]:
         """The kinds of key that are known, to ask the server for one of those."""
@@ -190,13 +191,34 @@ class KnownHosts:
         return f"{compare}ssh-keyscan -p {where.port} {where.host} >> {file}"
 
 
-def _lines(host: str, file: Path) -> tuple[Line, ...]:
+class _Book:
+    """The lines of a file, of which those about a host are found without looking at each."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._named: dict[str, list[tuple[int, Line]]] = {}
+        self._others: list[tuple[int, Line]] = []  # hashed, or with patterns
+        for place in enumerate(lines):
+            hosts = place[1].hosts.lower()
+            if any(sign in hosts for sign in "|*?!"):
+                self._others.append(place)
+                continue
+            for name in set(hosts.split(",")):
+                self._named.setdefault(name, []).append(place)
+
+    def about(self, name: str) -> list[Line]:
+        """Those that speak of a host, in the order of the file."""
+        found = [place for place in self._others if place[1].names(name)]
+        found += self._named.get(name, ())
+        return [line for _, line in sorted(found, key=itemgetter(0))]
+
+
+def _book(host: str, file: Path) -> _Book:
     path = file.expanduser()
     try:
         found = path.stat()
         return _parsed(file, path, found.st_mtime_ns, found.st_size)
     except (FileNotFoundError, NotADirectoryError):
-        return ()
+        return _Book(())
     except OSError as error:
         raise HostError(
             host,
@@ -206,11 +228,11 @@ def _lines(host: str, file: Path) -> tuple[Line, ...]:
 
 
 @lru_cache(maxsize=8)
-def _parsed(file: Path, path: Path, _changed: int, _size: int) -> tuple[Line, ...]:
+def _parsed(file: Path, path: Path, _changed: int, _size: int) -> _Book:
     """What stands in a file as it is now: each host of a fleet asks for the same one."""
     lines = path.read_text(errors="replace").splitlines()
     found = (_parse(raw, f"{file}:{number}") for number, raw in enumerate(lines, start=1))
-    return tuple(line for line in found if line is not None)
+    return _Book(line for line in found if line is not None)
 
 
 def _parse(raw: str, place: str) -> Line | None:

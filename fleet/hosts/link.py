@@ -72,7 +72,10 @@ class Rhythm:
 
 
 class _Ear:
-    """A socket that remembers when something was last heard from it."""
+    """A socket that remembers when something was last heard from it.
+
+    Closing it wakes whoever reads it or writes to it, which closing a descriptor does not.
+    """
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
@@ -82,6 +85,14 @@ class _Ear:
         data: bytes = self._sock.recv(size)
         self.heard = time.monotonic()
         return data
+
+    def close(self) -> None:
+        # A channel (the way through a jump host) wakes its reader by itself, and would say
+        # good-bye to a peer that may be frozen.
+        if isinstance(self._sock, socket.socket):
+            with contextlib.suppress(OSError):  # it is closed, or was never connected
+                self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)

@@ -1,4 +1,4 @@
-"""What hosts are and what they execute: asked in two round trips, proven, in parallel.
+"""What hosts are and what they execute: asked in one round trip, proven, in parallel.
 
 Promise 1 (native or nothing) rests here. A platform counts as native on a host
 where its test executable (``proof.py``) runs, no binfmt handler would serve it
@@ -13,7 +13,7 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,6 +48,7 @@ from fleet.platforms import Platform
 _SCRIPT = Path(__file__).with_name("probe.sh")
 _TIMEOUT = 120.0  # seconds; a small board under load takes its time for each docker command
 
+_WORD = WORD.decode().rstrip()
 _UNSEEN = "an unseen handler"
 _FAMILIES = (
     # What the kernel calls the machine, and the architectures its processors may execute.
@@ -90,6 +91,7 @@ def probe(host: Host, *, platforms: Sequence[Platform]) -> HostFacts:
         timeout=_TIMEOUT,
         check=False,
     )
+    arrived = time.time()
     answer = Answer(host.name, mark, done.stdout, done.stderr)
     if (system := answer.line("system")) != "Linux":
         raise HostError(host.name, f"it runs {system}", hint="fleet builds on Linux hosts")
@@ -103,7 +105,8 @@ def probe(host: Host, *, platforms: Sequence[Platform]) -> HostFacts:
         memory=answer.number("memory", r"(?m)^MemTotal:\s+(\d+) kB") * 1024,
         memory_available=_available(answer),
         disk_free=answer.number("disk", r"(?m)^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%") * 1024,
-        clock_skew=clock_skew(host),
+        # The clock is read last, so that what it says is as old as the way here takes.
+        clock_skew=_clock(host.name, answer["clock"].out) - arrived,
         engine=engine,
         proofs=tuple(_proof(answer, platform) for platform in platforms),
         home=answer.line("home"),
@@ -157,10 +160,10 @@ def probe_all(
 
 @dataclass(frozen=True)
 class Section:
-    """What one command of the script has said."""
+    """What one command of the script has said, without the line ends behind it."""
 
     out: str
-    err: str
+    err: str  # of the engine's version only; nobody asks for that of the others
     status: int
 
 
@@ -173,11 +176,7 @@ class Answer:
         if not text.rstrip().endswith(f"{mark} done"):
             said = err.decode(errors="replace").strip().rpartition("\n")[2]
             raise self._nonsense(f"it ended early{': ' if said else ''}{said}")
-        said_too = _sections(mark, err.decode(errors="replace"))
-        self._sections = {
-            name: Section(body, said_too.get(name, ("", 0))[0], status)
-            for name, (body, status) in _sections(mark, text).items()
-        }
+        self._sections = dict(_sections(mark, text))
 
     def __getitem__(self, name: str) -> Section:
         if name not in self._sections:
@@ -216,11 +215,14 @@ class Answer:
         )
 
 
-def _sections(mark: str, text: str) -> dict[str, tuple[str, int]]:
-    mark = re.escape(mark)
-    pattern = rf"^{mark} begin (\S+)\n(.*?)\n{mark} end \1 (\d+)$"
-    found = re.finditer(pattern, text, re.MULTILINE | re.DOTALL)
-    return {match[1]: (match[2], int(match[3])) for match in found}
+def _sections(mark: str, text: str) -> Iterator[tuple[str, Section]]:
+    for part in text.split(f"{mark} begin ")[1:]:
+        name, _, rest = part.partition("\n")
+        body, ends, status = rest.rpartition(f"\n{mark} end {name} ")
+        status = status.partition("\n")[0]
+        if ends and status.isdecimal():
+            said, _, errors = body.partition(f"\n{mark} errors\n")
+            yield name, Section(said, errors, int(status))
 
 
 def _system(answer: Answer) -> str:
@@ -245,20 +247,24 @@ def clock_skew(host: Host) -> float:
     before = time.time()
     done = host.run(["date", "+%s.%N"])
     after = time.time()
+    return _clock(host.name, done.text) - (before + after) / 2
+
+
+def _clock(host: str, said: str) -> float:
     # busybox has no %N; then it is some time within that second.
-    found = re.match(r"(\d+)(\.\d{9})?", done.text)
+    found = re.match(r"(\d+)(\.\d{9})?", said)
     if found is None:
-        raise HostError(host.name, f"`date +%s` says {done.text[:80]!r}")
-    return int(found[1]) + float(found[2] or 0.5) - (before + after) / 2
+        raise HostError(host, f"`date +%s` says {said[:80]!r}")
+    return int(found[1]) + float(found[2] or 0.5)
 
 
 # --- the engine ---------------------------------------------------------------------------
 
 
 def _engine(host: str, answer: Answer) -> EngineFacts:
-    version = answer["version"]
     if answer["docker"].status != 0:
         raise EngineMissing(host, "there is no docker command", hint=_INSTALL_DOCKER)
+    version = answer["version"]
     if re.search(r"(?i)podman", version.err + version.out):
         raise BuilderMissing(
             host,
@@ -358,7 +364,7 @@ def _proof(answer: Answer, platform: Platform) -> PlatformProof:
         return _unproven(platform, f"nothing can be proven: binfmt_misc is not clear: {error}")
     handler = binfmt.serving(handlers, code)
     ran = answer[f"proof-{_label(platform)}"]
-    runs = ran.status == 0 and ran.out.encode() == WORD
+    runs = ran.status == 0 and ran.out == _WORD
     failed = _STATUS.get(ran.status, f"status {ran.status}")
     # The kernel's own word where there is one: uname can be told to say something else.
     machine = answer["arch"].out.strip() or answer.line("machine")

@@ -26,6 +26,10 @@ class Transport(paramiko.Transport):
     What the server says when it hangs up is kept; paramiko only logs it.
     """
 
+    # Seconds until a reader to which nothing comes looks up, to see whether it is closed; it is
+    # woken for that (`link._Ear`), and with paramiko's 0.1 s hundreds of idle readers cost a core.
+    _active_check_timeout = 1.0
+
     farewell: str | None = None  # the words with which the server has hung up, if it said any
 
     def __init__(self, sock: Any) -> None:

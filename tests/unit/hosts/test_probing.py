@@ -88,19 +88,16 @@ class Said:
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60, check: bool = True
     ) -> Completed:
-        if argv[0] == "date":
-            text = f"{time.time() + self.skew:.9f}\n"
-            return Completed(argv=tuple(argv), status=0, stdout=text.encode(), stderr=b"")
         self.stdin = stdin
         mark = argv[2]
-        streams = ["", ""]
-        for name, (out, err, status) in self.answers.items():
-            for index, text in enumerate((out, err)):
-                streams[index] += f"{mark} begin {name}\n{text}\n{mark} end {name} {status}\n"
+        clock = (f"{time.time() + self.skew:.9f}", "", 0)
+        answer = ""
+        for name, (out, err, status) in {**self.answers, "clock": clock}.items():
+            said = out.rstrip("\n") + (f"\n{mark} errors\n{err}" if err else "")
+            answer += f"{mark} begin {name}\n{said}\n{mark} end {name} {status}\n"
         if not self.cut:
-            streams[0] += f"{mark} done\n"
-        out, err = (stream.encode() for stream in streams)
-        return Completed(argv=tuple(argv), status=0, stdout=out, stderr=err)
+            answer += f"\n{mark} done\n"
+        return Completed(argv=tuple(argv), status=0, stdout=answer.encode(), stderr=b"sh: gone\n")
 
     def open(self, argv: Sequence[str]) -> Stream:
         raise NotImplementedError
@@ -311,7 +308,7 @@ def test_an_engine_that_is_of_no_use_says_why_and_what_to_do(
 @pytest.mark.parametrize(
     ("host", "message"),
     [
-        (Said(cut=True), "it ended early"),
+        (Said(cut=True), "it ended early: sh: gone"),
         (Said(kernel=None), "it has no part 'kernel'"),
         (Said(machine=("", "", 0)), "machine is ''"),
         (Said(cores=("many\n", "", 0)), "no number in cores"),
