@@ -275,7 +275,7 @@ class Handler(BaseHTTPRequestHandler):
     containers: dict[str, Image]
     lock: threading.Lock
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         """Look at something."""
         path, asked = self._asked()
         if path == "/_ping":
@@ -293,7 +293,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(501, f"a stub has no {path}")
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Make something."""
         path, asked = self._asked()
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -325,7 +325,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(501, f"a stub has no {path}")
 
-    def do_DELETE(self) -> None:  # noqa: N802
+    def do_DELETE(self) -> None:
         """Remove something."""
         path, _ = self._asked()
         if path.startswith("/containers/"):
@@ -419,7 +419,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.wfile.flush()
 
-    def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - http.server's name
+    def log_message(self, format: str, *_: object) -> None:
         """Say nothing."""
 
 

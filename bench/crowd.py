@@ -9,7 +9,6 @@ alone; what the hosts' side takes on the same cores only makes the night longer.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import subprocess
@@ -19,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -61,7 +60,7 @@ def measures() -> tuple[Measure, ...]:
                 unit=unit,
                 runs=1,
                 warm=0,
-                opened=_opened((jobs,), lambda nights, figure=figure: figure(nights[0])),
+                opened=_opened((jobs,), partial(_of_one, figure)),
             )
             for jobs in JOBS
             for name, what, unit, aim, figure in figures
@@ -78,11 +77,16 @@ def measures() -> tuple[Measure, ...]:
     )
 
 
+def _of_one(figure: Callable[[Night], float], nights: Sequence[Night]) -> float:
+    return figure(nights[0])
+
+
 def exponent(nights: Sequence[Night]) -> float:
     """Of CPU in jobs: the slope of the line through the logarithms, by least squares."""
     points = [(math.log(night.jobs), math.log(night.cpu)) for night in nights]
     x, y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
-    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+    above = math.fsum((a - x) * (b - y) for a, b in points)
+    return above / math.fsum((a - x) ** 2 for a, _ in points)
 
 
 def _opened(
