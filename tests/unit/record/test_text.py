@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.record.text import count, seconds, size
+from fleet.record.text import count, seconds, several, size
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,10 @@ def test_no_duration_says_60(value: float) -> None:
 )
 def test_numbers_and_nouns(number: int, noun: str, text: str) -> None:
     assert count(number, noun) == text
+
+
+def test_many_names_are_few_and_a_number() -> None:
+    names = [f"pi-{number}" for number in range(10)]
+    assert several(names[:8]) == "pi-0, pi-1, pi-2, pi-3, pi-4, pi-5, pi-6, pi-7"
+    assert several(names) == f"{several(names[:8])} and 2 more"
+    assert several([]) == ""
