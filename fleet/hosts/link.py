@@ -83,6 +83,12 @@ class _Ear:
         self.heard = time.monotonic()
         return data
 
+    def close(self) -> None:
+        """End it for whoever waits for it as well: closing alone wakes no reader of a socket."""
+        with contextlib.suppress(*BROKEN):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
