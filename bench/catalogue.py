@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from bench import cold, emulation, following, noop, planning, probing, simulation, startup, sync
+from bench import (
+    cold,
+    crowd,
+    emulation,
+    following,
+    noop,
+    planning,
+    probing,
+    simulation,
+    startup,
+    sync,
+)
 from bench.measure import Measure
 
-_MODULES = (startup, planning, simulation, probing, sync, following, noop, cold, emulation)
+_MODULES = (startup, planning, simulation, probing, sync, following, noop, cold, emulation, crowd)
 
 
 def measures() -> tuple[Measure, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ _VERSION = {
     "Server": {"Version": "26.1.5", "ApiVersion": "1.45", "Arch": "amd64"},
 }
 _INFO = {"Driver": "overlay2", "DockerRootDir": "/", "DriverStatus": []}
+BUILDX = "echo github.com/docker/buildx v0.13.1 788433953af1"
 
 
 @contextmanager
@@ -25,14 +26,18 @@ def engine() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fleet-stub-") as name:
         folder = Path(name)
         docker = folder / "docker"
-        docker.write_text(
-            "#!/bin/sh\n"
-            'case "$1" in\n'
-            f"version) printf '%s\\n' '{json.dumps(_VERSION)}' ;;\n"
-            f"info) printf '/\\n%s\\n' '{json.dumps(_INFO)}' ;;\n"
-            "buildx) echo github.com/docker/buildx v0.13.1 788433953af1 ;;\n"
-            '*) echo "a stub has no $1" >&2; exit 1 ;;\n'
-            "esac\n"
-        )
+        docker.write_text(script({}))
         docker.chmod(0o755)
         yield folder
+
+
+def script(more: Mapping[str, str]) -> str:
+    """The text of that docker; ``more`` are the shell commands of further subcommands."""
+    commands = {
+        "version": f"printf '%s\\n' '{json.dumps(_VERSION)}'",
+        "info": f"printf '/\\n%s\\n' '{json.dumps(_INFO)}'",
+        "buildx": BUILDX,
+        **more,
+    }
+    cases = "".join(f"{name})\n{command}\n;;\n" for name, command in commands.items())
+    return f'#!/bin/sh\ncase "$1" in\n{cases}*) echo "a stub has no $1" >&2; exit 1 ;;\nesac\n'

@@ -235,9 +235,10 @@ class DetachedBuilds:
         """Let everybody know that an image of that digest is about to be built on."""
         self._ask("base", digest.removeprefix("sha256:"))
 
-    def free(self, folder: str) -> int:
-        """The bytes that are free where a folder is, or would be."""
-        return int(fields(self._ask("free", folder))["bytes"])
+    def free(self, *folders: str) -> int:
+        """The bytes that are free where these folders are, or would be: where there are least."""
+        lines = self._ask("free", *folders).splitlines()
+        return min(int(line.removeprefix("bytes=")) for line in lines)
 
     def _ask(self, verb: str, *arguments: str, timeout: float = 60.0) -> str:
         return self._script.run(verb, *arguments, timeout=timeout).decode(errors="replace")

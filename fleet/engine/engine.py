@@ -220,8 +220,7 @@ class Engine:
 
     def free(self) -> int:
         """The bytes that are free where the engine keeps its images, or where fleet does."""
-        folders = (self._facts.engine.root_dir, str(self._state))
-        return min(self._detached.free(folder) for folder in folders)
+        return self._detached.free(self._facts.engine.root_dir, str(self._state))
 
     def tidy(self) -> None:
         """Keep fleet's folder bounded: remove what was not used for two weeks, once per engine."""

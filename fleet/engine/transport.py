@@ -45,6 +45,9 @@ from fleet.models import HostFacts
 # is noticed long before the patience with a slow engine or registry ends.
 BEAT = 15.0
 PATIENCE = 600.0
+# For so many seconds after an answer a connection is taken to be good. To ask costs as much as
+# most operations, of which a job has a dozen right after each other.
+_FRESH = 5.0
 
 # What the layers between here and the stream raise where an answer ends too early.
 _BROKEN = (
@@ -203,6 +206,7 @@ class _Client(docker.APIClient):
             timeout=int(PATIENCE),
         )
         self.limits = Limits()
+        self.idle_since = time.monotonic()
         self.trust_env = False  # no proxy stands between a command and its standard input
         self._host = host
         self._sockets: list[StreamSocket] = []
@@ -224,6 +228,8 @@ class _Client(docker.APIClient):
 
     def answers(self) -> bool:
         """Whether this client, idle for a while, can be used on: nothing else needs it to be."""
+        if time.monotonic() - self.idle_since < _FRESH:
+            return True
         self.limits.patience, self.limits.deadline = BEAT, None
         try:
             return bool(self.ping())
@@ -280,6 +286,7 @@ class EngineApi:
         except BaseException:
             client.close()
             raise
+        client.idle_since = time.monotonic()
         self._idle.append(client)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from fleet.models import (
     number_of,
 )
 from fleet.record.story import IndexStory
-from fleet.record.text import age, at_rest, count, day_and_time, plain, size
+from fleet.record.text import age, at_rest, count, day_and_time, plain, several, size
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:
@@ -55,7 +55,7 @@ def plan_text(
             str(job.action),
             job.id.image,
             str(job.id.platform),
-            ", ".join(job.hosts) if job.action is Action.BUILD else "-",
+            several(job.hosts) if job.action is Action.BUILD else "-",
             job.reason,
         ]
         for job in plan.jobs

@@ -43,7 +43,7 @@ from fleet.models import (
 from fleet.record.again import again, missing_images
 from fleet.record.story import Story
 from fleet.record.tables import error_text, fate
-from fleet.record.text import at_rest, count, plain, seconds, size
+from fleet.record.text import at_rest, count, plain, seconds, several, size
 
 
 class PlainTerminal:
@@ -92,7 +92,7 @@ class PlainTerminal:
             case HostProbed():
                 self._say(*describe_host(event.report))
             case JobPlanned():
-                where = f" on {', '.join(event.hosts)}" if event.action is Action.BUILD else ""
+                where = f" on {several(event.hosts)}" if event.action is Action.BUILD else ""
                 self._say(f"plan: {event.action} {event.job}{where}: {event.reason}")
             case HostLost():
                 self._say(f"{event.host} is out for the rest of the run: {event.error.message}")

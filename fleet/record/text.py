@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 
 # Whole control sequences (ECMA-48: CSI, the strings, nF escapes, the rest) and then
 # every control character, with those that turn the direction of writing: what comes
@@ -13,6 +14,8 @@ _SEQUENCE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]+[0-~]|[0-Z\\-~])"
 )
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+_SEVERAL = 8  # names that a line bears
 
 
 def plain(line: str) -> str:
@@ -74,3 +77,13 @@ def count(number: int, noun: str) -> str:
     if number == 1:
         return f"1 {noun}"
     return f"{number} {noun}{'es' if noun.endswith('x') else 's'}"
+
+
+def several(names: Sequence[str]) -> str:
+    """All names where they are few, else the first ones and how many more there are.
+
+    A plan of 2,000 jobs on any of 500 hosts would be a million names otherwise.
+    """
+    if len(names) <= _SEVERAL:
+        return ", ".join(names)
+    return f"{', '.join(names[:_SEVERAL])} and {len(names) - _SEVERAL} more"

@@ -638,12 +638,13 @@ room() {
     }
 }
 
-# free FOLDER: the same, as an answer; of the nearest folder above where there is none yet.
+# free FOLDER...: the same of each, as an answer; of the nearest folder above where there is none.
 free() {
     say
-    folder=$1
-    while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
-    printf 'bytes=%s\n' "$(room "$folder")"
+    for folder in "$@"; do
+        while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
+        printf 'bytes=%s\n' "$(room "$folder")"
+    done
 }
 
 # check: whether this host has the tools.

@@ -461,6 +461,7 @@ def test_what_is_left_over_is_removed_and_what_is_in_use_is_not(limited: Limited
     assert sorted(path.name for path in (state / "contexts").glob("*")) == [".lock", "cc"]
     assert limited.builds.remove(left.builds, left.contexts, unused=3600) == set()
     assert limited.builds.free(str(state / "not" / "there")) > 0
+    assert limited.builds.free(str(state), "/proc") == limited.builds.free("/proc") == 0
 
 
 def test_a_build_that_was_started_anew_since_it_was_looked_at_stays(limited: Limited) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fleet.engine import transport
 from fleet.engine.transport import BEAT, EngineApi
 from fleet.errors import (
     CommandTimedOut,
@@ -103,7 +104,21 @@ def test_a_full_disk_is_called_by_its_name() -> None:
         ping(host)
 
 
-def test_the_next_operation_goes_on_with_a_connection_that_answers() -> None:
+def test_the_next_operation_goes_on_at_once_with_a_connection_just_used() -> None:
+    host = one(answer("200 OK", "{}"), answer("200 OK", "{}"))
+    engine = EngineApi(host, facts())
+    stream = host.streams[0]
+    for _ in range(2):
+        with engine.session() as api:
+            api.info()
+    assert len(host.ran) == 1
+    assert b"/_ping" not in stream.sent
+
+
+def test_the_next_operation_goes_on_with_a_connection_that_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "_FRESH", 0.0)
     host = one(answer("200 OK", "{}"), answer("200 OK", "OK"), answer("200 OK", "{}"))
     stream = host.streams[0]
     engine = EngineApi(host, facts())
@@ -116,7 +131,10 @@ def test_the_next_operation_goes_on_with_a_connection_that_answers() -> None:
 
 
 @pytest.mark.parametrize("end", [b"", ConnectionLost("pi-1", "reset")])
-def test_the_next_operation_leaves_a_connection_that_does_not(end: bytes | HostError) -> None:
+def test_the_next_operation_leaves_a_connection_that_does_not(
+    end: bytes | HostError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_FRESH", 0.0)
     stale = FakeStream([answer("200 OK", "{}"), end])
     host = FakeHost(streams=[stale, FakeStream([answer("200 OK", "{}")])])
     engine = EngineApi(host, facts())

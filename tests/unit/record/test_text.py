@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.record.text import count, plain, seconds, size
+from fleet.record.text import count, plain, seconds, several, size
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,10 @@ def test_no_character_passes_that_moves_the_cursor_or_turns_the_direction() -> N
 def test_what_can_be_printed_stays_as_it_is() -> None:
     for line in ("", " ", "[internal] #5 0.1 a\tb", "grüße, 漢字 \N{PARTY POPPER}", "a\u00a0b"):
         assert plain(line) == line
+
+
+def test_many_names_are_few_and_a_number() -> None:
+    names = [f"pi-{number}" for number in range(10)]
+    assert several(names[:8]) == "pi-0, pi-1, pi-2, pi-3, pi-4, pi-5, pi-6, pi-7"
+    assert several(names) == f"{several(names[:8])} and 2 more"
+    assert several([]) == ""
