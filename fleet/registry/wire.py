@@ -10,8 +10,8 @@ import ssl
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fleet.errors import RegistryError, RegistryNonsense, RegistryUnreachable, UsageError
@@ -28,6 +28,9 @@ _BODY_TIMEOUTS = 4
 _SLOWEST = 10_000  # bytes a second; a blob that comes slower counts as one that does not come
 # After its last byte a registry may take long over a large blob: it moves it to its storage.
 _UPLOAD_TIMEOUTS = 20
+# Questions to one registry at the same time: as many as connections are kept. With 500 hosts some
+# hundred jobs would ask at once, each over a new connection, and run into their time limits.
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,7 @@ class _Line:
     base: str
     client: httpx.Client
     authorizer: Authorizer
+    room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_AT_ONCE))
 
 
 class Wire:
@@ -111,7 +115,11 @@ class Wire:
             content=body or None,
             timeout=self._timeouts(_UPLOAD_TIMEOUTS if streamed else 1),
         )
-        with self._sent(line, request, subject, repository, actions, mounting) as response:
+        with (
+            # An upload may take its time, and waits for nobody who would wait for it.
+            nullcontext() if streamed else line.room,
+            self._sent(line, request, subject, repository, actions, mounting) as response,
+        ):
             answer = self._answer(response, limit, subject)
         if answer.ok or answer.status in also:
             return answer
@@ -287,7 +295,7 @@ class Wire:
                 # None: the client's own transport, past every proxy.
                 mounts={f"all://{bracketed}": None} if is_loopback(host) else None,
                 timeout=self._timeouts(),
-                limits=httpx.Limits(max_keepalive_connections=16, keepalive_expiry=30.0),
+                limits=httpx.Limits(max_keepalive_connections=_AT_ONCE, keepalive_expiry=30.0),
                 # Digests are of the bytes as they are stored.
                 headers={"User-Agent": "xarch-fleet", "Accept-Encoding": "identity"},
             )
