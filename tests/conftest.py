@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from hypothesis import settings
 
 from lab import Lab
 from tests.needs import need_lab
+
+# `nohup make test` begins with it ignored, and so would every process that a test hangs up on.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Tests never assert a time, and Hypothesis is no exception: a busy machine is no defect.
 settings.register_profile("fleet", deadline=None)

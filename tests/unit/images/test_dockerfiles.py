@@ -41,6 +41,6 @@ def test_what_the_context_lets_through_is_what_is_copied(file: Path) -> None:
 @each
 def test_every_script_can_be_executed(file: Path) -> None:
     for path in file.parent.glob("*/*"):
-        if path.parent.name in ("build", "image", "stage"):
+        if path.is_file() and path.parent.name in ("build", "image", "stage"):
             script = path.read_bytes().startswith(b"#!")
             assert bool(path.stat().st_mode & 0o100) == script, path
