@@ -69,6 +69,7 @@ def test_three_architectures_under_one_tag_and_nothing_is_built_twice(controller
 
     # By hand for one host: that platform is replaced, the others stay, none is there twice.
     fleet.fleet("build", "hello", "--limit", "amd64-1", "--force")
+    assert fleet.outcomes()["hello linux/amd64"] == "built"
     after = fleet.json("inspect", f"{fleet.address()}/hello:latest")
     was = {m["platform"]: m["descriptor"]["digest"] for m in before["members"]}
     now = {m["platform"]: m["descriptor"]["digest"] for m in after["members"]}
