@@ -108,7 +108,7 @@ class Bench:
         self.lab = Lab.named(name, say=lambda line: None)
         self.folder = folder
         self.registry = MoodyRegistry(folder / "registry")
-        self._runs = 0
+        self._fleets: list[Controller] = []
 
     def __enter__(self) -> Bench:
         self.registry.start()
@@ -129,11 +129,19 @@ class Bench:
         assert code == 0, "the base could not be built"
 
     def __exit__(self, *_: object) -> None:
+        self._end_fleets()
         self.registry.stop()
         self.lab.down()
 
+    def _end_fleets(self) -> None:
+        """A cell that failed has left its controller at work."""
+        for fleet in self._fleets:
+            fleet.kill()
+        self._fleets.clear()
+
     def up(self) -> None:
         """Have both hosts up and whole, whatever a cell has done to them."""
+        self._end_fleets()
         for host in self.lab.up(["amd64-1", "amd64-2"]):
             host.hurt.thaw()
             host.hurt.restore_network()
@@ -158,13 +166,16 @@ class Bench:
         """A new image ``work``: nobody has built it before.
 
         ``ticks`` are half seconds that it takes, ``data`` random bytes in a layer of it,
-        ``sparse`` zeros in its context, ``smoke`` half seconds of its smoke test.
+        ``sparse`` bytes, nearly all of them zeros, in its context, ``smoke`` half seconds of its
+        smoke test.
         """
         work = self.folder / "dockerfiles" / "work"
         work.mkdir(parents=True, exist_ok=True)
         (work / "data").write_bytes(secrets.token_bytes(data))
         with (work / "zeros").open("wb") as zeros:
-            zeros.truncate(sparse)
+            # Else a host that had it for an earlier cell links it, and nothing is on its way.
+            zeros.write(secrets.token_bytes(16))
+            zeros.truncate(max(sparse, 16))
         (work / ".dockerignore").write_text("" if sparse else "zeros\n")
         self.nonce = secrets.token_hex(8)
         (work / "Dockerfile").write_text(
@@ -214,7 +225,9 @@ class Bench:
             errors="replace",
             start_new_session=True,
         )  # fmt: skip
-        return Controller(process=process)
+        fleet = Controller(process=process)
+        self._fleets.append(fleet)
+        return fleet
 
     # --- what became of it, without asking fleet ---------------------------------------------
 
