@@ -192,6 +192,10 @@ class ConnectionLost(HostError):
     transient = True
 
 
+class HostClosed(HostError):
+    """The host was let go of by fleet itself, as a run that was interrupted does it."""
+
+
 class ChannelRefused(HostError):
     """sshd opens no further channel on this connection (MaxSessions)."""
 

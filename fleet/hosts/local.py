@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import IO, cast
 
-from fleet.errors import CommandTimedOut, HostError
+from fleet.errors import CommandTimedOut, HostClosed, HostError
 from fleet.hosts.command import BLOCK, Running
 from fleet.hosts.protocol import Completed
 from fleet.hosts.tunnel import Address, Forwarder
@@ -62,7 +62,7 @@ class LocalHost:
             raise ValueError(f"not a command: {argv!r}")
         with self._lock:
             if self._closed:
-                raise HostError(self.name, "fleet has already closed it")
+                raise HostClosed(self.name, "fleet has already closed it")
             # Commands that were let go of are reaped as they end.
             self._left = [process for process in self._left if process.poll() is None]
             try:
@@ -88,7 +88,7 @@ class LocalHost:
             return port
         with self._lock:
             if self._closed:
-                raise HostError(self.name, "fleet has already closed it")
+                raise HostClosed(self.name, "fleet has already closed it")
             if address not in self._forwarders:
                 try:
                     self._forwarders[address] = Forwarder(address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from fleet.errors import FleetError, HostError
+from fleet.errors import FleetError, HostClosed
 from fleet.hosts.config import Destination
 from fleet.hosts.link import Link, Rhythm, SshRunning
 from fleet.hosts.protocol import Completed
@@ -92,7 +92,7 @@ class SshHost:
         seen = self._failures
         with self._lock:
             if self._closed:
-                raise HostError(self.name, "fleet has already closed the connection to it")
+                raise HostClosed(self.name, "fleet has already closed the connection to it")
             if self._link is not None:
                 if self._link.alive:
                     return self._link

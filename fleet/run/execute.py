@@ -23,6 +23,7 @@ from pathlib import Path
 from fleet.errors import (
     EngineDown,
     FleetError,
+    HostClosed,
     HostNotRented,
     HostStayedAway,
     Interrupted,
@@ -555,4 +556,4 @@ def _only_interrupted(error: Exception) -> bool:
     """Whether an error, once the run was told to stop, is no more than the end of listening."""
     if isinstance(error, FleetError) and error.transient:
         return True
-    return isinstance(error, Interrupted) or speaks_against_host(error)
+    return isinstance(error, Interrupted | HostClosed) or speaks_against_host(error)

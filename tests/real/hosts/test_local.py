@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet.errors import CommandFailed, CommandTimedOut, HostError
+from fleet.errors import CommandFailed, CommandTimedOut, HostClosed, HostError
 from fleet.hosts import connect
 from fleet.hosts.local import LocalHost
 from fleet.models import Connection, HostSpec
@@ -131,5 +131,5 @@ def test_an_address_elsewhere_answers_on_the_loopback(host: LocalHost) -> None:
 
 def test_a_closed_host_stays_closed(host: LocalHost) -> None:
     host.close()
-    with pytest.raises(HostError, match="already closed"):
+    with pytest.raises(HostClosed, match="already closed"):
         host.run(["true"])

@@ -24,6 +24,7 @@ from fleet.errors import (
     CommandFailed,
     CommandTimedOut,
     ConnectionLost,
+    HostClosed,
     HostError,
     HostKeyChanged,
     HostKeyUnknown,
@@ -550,7 +551,7 @@ def test_a_closed_host_stays_closed(sshd: Sshd, opened: Opened) -> None:
     host = opened(sshd().host())
     host.run(["true"])
     host.close()
-    with pytest.raises(HostError, match="already closed"):
+    with pytest.raises(HostClosed, match="already closed"):
         host.run(["true"])
 
 

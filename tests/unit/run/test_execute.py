@@ -26,6 +26,7 @@ from fleet.errors import (
     ConnectionLost,
     DiskFull,
     EngineDown,
+    HostClosed,
     HostError,
     HostNotRented,
     HostUnreachable,
@@ -678,6 +679,21 @@ def test_an_interrupt_ends_the_waiting_before_another_attempt(tmp_path: Path) ->
     stage.fault(ConnectionLost("pi-1", "gone"), step="push", platform=ARM32)
     outcomes, _ = stage.run()
     assert ends(outcomes)["tools linux/arm/v7"].startswith("cancelled: interrupted")
+
+
+def test_a_job_between_two_commands_when_its_host_is_let_go_of_is_interrupted(
+    stage: Stage,
+) -> None:
+    def asks_once_more() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stage.hosts["pi-1"].closed.wait(60)
+        raise HostClosed("pi-1", "fleet has already closed the connection to it")
+
+    stage.fault(asks_once_more, step="build", image="hello", platform=ARM32)
+    outcomes, _ = stage.run()
+    assert ends(outcomes)["hello linux/arm/v7"] == (
+        "cancelled: interrupted; what it began on pi-1 goes on there"
+    )
 
 
 def test_what_fails_for_good_while_the_run_is_interrupted_has_failed(stage: Stage) -> None:
