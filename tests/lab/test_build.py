@@ -18,6 +18,8 @@ pytestmark = pytest.mark.lab
 IMAGES = Path(__file__).resolve().parents[2] / "lab" / "images"
 THREE = ("amd64-1", "arm64-1", "armv7-1")
 ALL_THREE = "platforms: [linux/amd64, linux/arm64, linux/arm/v7]\n"
+# A build takes a minute on an emulated ARM machine; `make demo` builds all that the lab has.
+TWO = "images: {busybox: {}, hello: {smoke: [/bin/hello]}}\n"
 ARCH = {"linux/amd64": "x86_64", "linux/arm64": "aarch64", "linux/arm/v7": "armv7l"}
 
 Make = Callable[..., Controller]
@@ -54,13 +56,13 @@ def lab_base(folder: Path) -> None:
 
 
 def test_three_architectures_under_one_tag_and_nothing_is_built_twice(controller: Make) -> None:
-    fleet = controller(THREE, f"dockerfiles: {IMAGES}\n{ALL_THREE}")
+    fleet = controller(THREE, f"dockerfiles: {IMAGES}\n{ALL_THREE}{TWO}")
     fleet.fleet("build")
     assert set(fleet.outcomes().values()) == {"built"}
-    assert len(fleet.outcomes()) == 9
-    for verdict in fleet.json("verify", "hello", "hello-plugins", "--run"):
-        assert {t["platform"]: t["output"] for t in verdict["trials"]} == ARCH
-        assert [m["platform"] for m in verdict["index"]["members"]] == sorted(ARCH)
+    assert len(fleet.outcomes()) == 6
+    (verdict,) = fleet.json("verify", "hello", "--run")
+    assert {t["platform"]: t["output"] for t in verdict["trials"]} == ARCH
+    assert [m["platform"] for m in verdict["index"]["members"]] == sorted(ARCH)
     before = fleet.json("inspect", f"{fleet.address()}/hello:latest")
 
     fleet.fleet("build")
