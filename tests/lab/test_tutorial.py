@@ -49,7 +49,7 @@ def script() -> str:
 
 
 def test_the_tutorial_works_as_it_is_printed(lab: Lab, tmp_path: Path) -> None:
-    lab.up(["amd64-1", "armv7-1"])
+    lab.up(["amd64-1", "arm64-1"])
     (tmp_path / "lab").symlink_to(TOP / "lab")
     (tmp_path / ".lab").symlink_to(lab.folder)
     environment = {
