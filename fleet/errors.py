@@ -15,6 +15,7 @@
     │   ├── HostUnreachable      T  3   no route, refused, name does not resolve, no banner
     │   │   └── NameUnknown      T  3   ... for its name does not resolve
     │   ├── ConnectionLost       T  3   the connection was there and is gone
+    │   ├── HostClosed              1   fleet itself has let go of it: the run was interrupted
     │   ├── ChannelRefused       T  1   sshd opens no further channel (MaxSessions)
     │   ├── HostKeyUnknown          3   never seen; how to accept it is in the hint
     │   ├── HostKeyChanged          3   seen, and another one now
