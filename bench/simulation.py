@@ -174,7 +174,7 @@ class Done:
     builds: list[tuple[JobId, str, float]] = field(default_factory=list)
 
 
-def run(night: Night, experience: Experience) -> Done:
+def run(night: Night, experience: Experience, *, speculate: bool = False) -> Done:
     """A run, decided by ``Schedule`` and timed by the night."""
     case = night.case
     schedule = Schedule(
@@ -183,43 +183,48 @@ def run(night: Night, experience: Experience) -> Done:
         weights=remaining(case.plan, experience.durations, experience.paces),
         durations=experience.durations,
         paces=experience.paces,
+        speculate=speculate,
     )
     order = itertools.count()
     events: list[tuple[float, int, str, object]] = []
     for host, (begin, end) in night.away.items():
         heapq.heappush(events, (begin, next(order), "away", host))
         heapq.heappush(events, (end, next(order), "back", host))
-    running: dict[JobId, tuple[str, int, float]] = {}  # its host, its number, its begin
+    running: dict[tuple[JobId, str], tuple[int, float]] = {}  # its number, its begin
     builds: list[tuple[JobId, str, float]] = []
     ran: set[JobId] = set()
     now = last = 0.0
     while True:
         for it in schedule.take(now):
             number = next(order)
-            running[it.job.id] = (it.host, number, now)
+            running[it.job.id, it.host] = (number, now)
             ends = now + night.seconds[it.job.id, it.host]
-            heapq.heappush(events, (ends, number, "ends", it.job.id))
+            heapq.heappush(events, (ends, number, "ends", (it.job.id, it.host)))
         schedule.refused()
         if schedule.finished:
             return Done(seconds=last, ran=frozenset(ran), builds=builds)
         now, number, what, whom = heapq.heappop(events)
         if what == "ends":
-            assert isinstance(whom, JobId)
-            host, current, began = running.get(whom, ("", -1, 0.0))
+            assert isinstance(whom, tuple)
+            current, began = running.get(whom, (-1, 0.0))
             if current != number:
-                continue  # its host went away under it
+                continue  # its host went away under it, or its copy was faster
+            job, host = whom
             del running[whom]
-            ran.add(whom)
+            ran.add(job)
             last = now
-            if night.fails[whom]:
-                schedule.ended(whom, Status.FAILED)
+            if night.fails[job]:
+                schedule.ended(job, Status.FAILED, host=host)
             else:
-                builds.append((whom, host, now - began))
-                schedule.ended(whom, Status.BUILT)
+                builds.append((job, host, now - began))
+                schedule.ended(job, Status.BUILT, host=host)
+            for other in [host for id, host in running if id == job]:
+                del running[job, other]
+                schedule.dropped(job, host=other)
         elif what == "away":
-            for id in [id for id, (host, _, _) in running.items() if host == whom]:
-                del running[id]
-                schedule.suspend(id)
+            for job, host in [pair for pair in running if pair[1] == whom]:
+                del running[job, host]
+                schedule.suspend(job, host=host)
         else:
             schedule.back(str(whom))
 

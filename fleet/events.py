@@ -196,7 +196,16 @@ class JobEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class JobStarted(JobEvent):
-    """A host takes a job."""
+    """A host takes a job; ``beside`` another one that is slow at it, where it is a second copy."""
+
+    beside: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyDropped(JobEvent):
+    """One of two copies of a job has ended, and the other one decides; ``reason`` says why."""
+
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -235,6 +235,7 @@ class Inventory:
     limits: Limits = Limits()
     sign: tuple[str, ...] | None = None  # a command that signs a published index
     record_host: bool = False
+    speculate: bool = False  # slow jobs are begun a second time on idle hosts
     keep_runs: int = 100  # records that stay on the controller
     notify: Notify = Notify()
     mirrors: tuple[tuple[str, RegistrySpec], ...] = ()  # by the registry that each stands for

@@ -311,6 +311,8 @@ class Workshop:
             resumed=self.request.resumed,
             limits=self.inventory.limits,
             allow_partial=self.request.allow_partial,
+            # What stays on its host has to be on one, for what is built on it.
+            speculate=self.inventory.speculate and self.request.push,
         )
 
     def repositories(self) -> dict[str, Reference]:

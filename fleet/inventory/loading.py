@@ -110,6 +110,7 @@ class _Making:
             limits=Limits(**self._file.limits.model_dump()),
             sign=self._file.sign,
             record_host=self._file.record_host,
+            speculate=self._file.speculate,
             keep_runs=self._file.keep_runs,
             notify=self._notify(),
             mirrors=tuple(self._mirrors()),

@@ -571,6 +571,11 @@ class File(Section):
         " filled in.",
     )
     record_host: Flag = Field(False, description="Say in the image which host built it.")
+    speculate: Flag = Field(
+        False,
+        description="Begin a job that seems to take much longer than history says an idle host"
+        " would a second time there; the first to end well is published.",
+    )
     keep_runs: Annotated[int, Takes("number")] = Field(
         100,
         ge=1,

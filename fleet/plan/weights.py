@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import exp, log
 from statistics import fmean, harmonic_mean, median
 from typing import TypeVar
 
@@ -14,7 +15,8 @@ from fleet.platforms import Platform
 Key = TypeVar("Key")
 
 _LATELY = 10  # builds of a job on a host that count
-_ROUNDS = 10  # of fitting works and hosts to each other; they hardly move any more
+_ROUNDS = 20  # of fitting works and hosts to each other; they hardly move any more
+_DOUBT = 3.0  # jobs of a platform on a host before it counts as much as the host's others do
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,43 +33,54 @@ class Experience:
 def learn(builds: Iterable[tuple[JobId, str, float]]) -> Experience:
     """What builds that went well teach: each a job, its host and its seconds, the oldest first.
 
-    A build takes the work of its image times what its host takes for its platform; both
-    are fitted to each other in turn, by medians. So a host that was given only the long
-    jobs is not taken for a slow one, a slow one that has always had the same jobs is told
-    by how long the other platforms of their images take, and one night of trouble counts
-    little. The fastest host of a platform has pace 1.
+    A build takes the work of its image, times what its platform takes, times what its host
+    takes, times what that host takes for that platform more than for others. These are
+    fitted to each other in turn, by geometric means, since noise and hosts multiply (the
+    alternating least squares of an additive model of logarithms). So a host that was
+    given only the long jobs is not taken for a slow one, a slow one that has always had
+    the same jobs is told by how long the other platforms of their images take, and one
+    of which a platform is not known, or hardly, is taken to be as slow for it as it is
+    for others. The fastest host of a platform has pace 1.
     """
     times: defaultdict[tuple[JobId, str], list[float]] = defaultdict(list)
     for job, host, seconds in builds:
         if seconds > 0:
             times[job, host].append(seconds)
-    seen = {key: median(all_[-_LATELY:]) for key, all_ in times.items()}
+    # Of one job on one host the median: so one night of trouble counts little.
+    seen = [(job, host, log(median(all_[-_LATELY:]))) for (job, host), all_ in times.items()]
     work: dict[str, float] = {}
-    takes: dict[tuple[str, Platform], float] = {}
+    platforms: dict[Platform, float] = {}
+    hosts: dict[str, float] = {}
+    own: dict[tuple[str, Platform], float] = {}
     for _ in range(_ROUNDS):
-        work = _medians(
-            (job.image, seconds / takes.get((host, job.platform), 1.0))
-            for (job, host), seconds in seen.items()
+        rest = [
+            (job.image, job.platform, host, taken - own.get((host, job.platform), 0.0))
+            for job, host, taken in seen
+        ]
+        work = _means((i, t - platforms.get(p, 0.0) - hosts.get(h, 0.0)) for i, p, h, t in rest)
+        platforms = _means((p, t - work[i] - hosts.get(h, 0.0)) for i, p, h, t in rest)
+        hosts = _means((h, t - work[i] - platforms[p]) for i, p, h, t in rest)
+        alone = (
+            ((h, job.platform), t - work[job.image] - platforms[job.platform] - hosts[h])
+            for job, h, t in seen
         )
-        takes = _medians(
-            ((host, job.platform), seconds / work[job.image])
-            for (job, host), seconds in seen.items()
-        )
-    fastest: dict[Platform, float] = {}
-    for (_, platform), factor in takes.items():
-        fastest[platform] = min(factor, fastest.get(platform, factor))
-    paces = {(host, p): factor / fastest[p] for (host, p), factor in takes.items()}
-    durations = _medians(
-        (job, seconds / paces[host, job.platform]) for (job, host), seconds in seen.items()
+        own = _means(alone, doubt=_DOUBT)
+    takes = {(h, p): hosts[h] + own.get((h, p), 0.0) for h in hosts for p in platforms}
+    fastest = {p: min(takes[h, p] for h, known in own if known == p) for p in platforms}
+    paces = {(host, p): taken - fastest[p] for (host, p), taken in takes.items()}
+    durations = _means((job, taken - paces[host, job.platform]) for job, host, taken in seen)
+    return Experience(
+        durations={job: exp(value) for job, value in durations.items()},
+        paces={key: exp(value) for key, value in paces.items()},
     )
-    return Experience(durations=durations, paces=paces)
 
 
-def _medians(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float]:
+def _means(pairs: Iterable[tuple[Key, float]], *, doubt: float = 0.0) -> dict[Key, float]:
+    """The mean of each key's values, drawn towards 0 as by ``doubt`` more values of 0."""
     found: defaultdict[Key, list[float]] = defaultdict(list)
     for key, value in pairs:
         found[key].append(value)
-    return {key: median(values) for key, values in found.items()}
+    return {key: sum(values) / (len(values) + doubt) for key, values in found.items()}
 
 
 def remaining(

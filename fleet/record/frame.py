@@ -46,7 +46,7 @@ class View:
     """What is shown: a story, and beside it what no story tells."""
 
     story: Story
-    builds: Mapping[JobId, Progress] = field(default_factory=dict)
+    builds: Mapping[tuple[JobId, int], Progress] = field(default_factory=dict)  # of attempts
     usual: Mapping[JobId, float] = field(default_factory=dict)  # seconds that a build takes
     estimate: Estimate | None = None
 
@@ -55,10 +55,11 @@ def frame(view: View, *, now: float, width: int, height: int) -> list[Line]:
     """The lines of a terminal of that size, at most ``height``, at the time ``now``."""
     if height <= 1:
         return [_bar(view, now, width)][:height]
-    jobs = [(job, job.attempt) for job in view.story.jobs.values() if job.status is None]
-    at_work = [(job, attempt) for job, attempt in jobs if attempt is not None]
+    jobs = [job for job in view.story.jobs.values() if job.status is None]
+    at_work = [(job, attempt) for job in jobs for attempt in job.at_work]
     at_work.sort(key=lambda pair: pair[1].started)
-    foot = [*_ended(view.story, len(jobs) - len(at_work)), *_troubles(view.story, now)]
+    waiting = sum(not job.at_work for job in jobs)
+    foot = [*_ended(view.story, waiting), *_troubles(view.story, now)]
     foot = [*foot[: height - 2], _bar(view, now, width)]
     room = height - len(foot)
     others = _others(view.story, now)[:room]
@@ -177,7 +178,8 @@ def _step(view: View, job: JobStory, attempt: AttemptStory, now: float) -> Part:
     step = attempt.step
     if step is None:
         return _waiting_for(view.story, attempt.host)
-    said = view.builds[job.id].now if step.step == "build" and job.id in view.builds else ""
+    build = view.builds.get((job.id, attempt.number)) if step.step == "build" else None
+    said = build.now if build is not None else ""
     return (said or str(step.step)), ("" if said else "dim")
 
 

@@ -383,11 +383,11 @@ def _write(db: sqlite3.Connection, story: Story) -> None:
 
 def _build_seconds(job: JobStory) -> float | None:
     """How long the attempt that built took; where one only collected, that tells nothing."""
-    if job.status is not Status.BUILT or not job.attempts or job.ended is None:
+    if job.status is not Status.BUILT or job.last is None or job.ended is None:
         return None
     if any(step.detail == COLLECTED for attempt in job.attempts for step in attempt.steps):
         return None
-    return job.ended - job.attempts[-1].started
+    return job.ended - job.last.started
 
 
 def _silent(story: Story, host: str) -> bool:

@@ -76,7 +76,7 @@ class LiveTerminal(PlainTerminal):
         self._clock = clock
         self._screen = Screen(out, size or (lambda: size_of(out)))
         self._ascii = not _has_marks(out)
-        self._builds: dict[JobId, Progress] = {}
+        self._builds: dict[tuple[JobId, int], Progress] = {}  # of attempts
         self._view = View(story=self._story, builds=self._builds)
         self._estimated = float("-inf")
         self._above: list[str] = []
@@ -93,18 +93,18 @@ class LiveTerminal(PlainTerminal):
             # Most of all events, and no more to the display than where the build is.
             if event.step is Step.BUILD:
                 with self._lock:
-                    build = self._builds.get(event.job)
+                    whose = event.job, event.attempt
+                    build = self._builds.get(whose)
                     if build is None:
-                        build = self._builds[event.job] = Progress()
+                        build = self._builds[whose] = Progress()
                     build.read(event.text)
             return
         if self._failure is not None:
             self._errors.close()
             raise self._failure
         with self._lock:
-            if isinstance(event, JobStarted):
-                self._builds.pop(event.job, None)
-            elif isinstance(event, JobFinished):
+            if isinstance(event, JobFinished):
+                self._builds.pop((event.outcome.id, event.outcome.attempts), None)
                 self._estimated = float("-inf")
             elif isinstance(event, RunStarted):
                 self._view.usual = self._usual()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fleet.events import (
+    CopyDropped,
     Event,
     JobFinished,
     JobStarted,
@@ -23,7 +24,7 @@ from fleet.models import JobId
 from fleet.record.folder import RunFolder
 from fleet.record.text import seconds
 
-Whose = JobId | tuple[str, ...]
+Whose = tuple[JobId, int] | tuple[str, ...]
 
 
 class LogFiles:
@@ -37,7 +38,7 @@ class LogFiles:
         """Write one event, if it belongs into a log."""
         match event:
             case LogLines():  # first: there are thousands of them to one of the others
-                self._write(event.job, event.text)
+                self._write((event.job, event.attempt), event.text)
             case PrepareStarted():
                 self._begin(event.images, self._folder.prepare_log(event.images[0]))
             case PrepareLine():
@@ -52,17 +53,25 @@ class LogFiles:
             case ProvisionFinished():
                 self._end(_tenant(event))
             case JobStarted():
-                self._begin(event.job, self._folder.log(event.job, event.attempt))
+                if event.beside is None:
+                    self._end((event.job, event.attempt - 1))  # on a host that was lost
+                whose = event.job, event.attempt
+                self._begin(whose, self._folder.log(event.job, event.attempt))
             case StepStarted():
-                self._write(event.job, f"=== {event.step} on {event.host}")
+                self._write((event.job, event.attempt), f"=== {event.step} on {event.host}")
             case RetryScheduled():
                 again = f"=== {event.step} again in {seconds(event.wait)}: {event.error.message}"
-                self._write(event.job, again)
+                self._write((event.job, event.attempt), again)
+            case CopyDropped():
+                whose = event.job, event.attempt
+                self._write(whose, f"=== given up: {event.reason}")
+                self._end(whose)
             case JobFinished():
                 outcome = event.outcome
                 why = f": {outcome.reason}" if outcome.reason and not outcome.good else ""
-                self._write(outcome.id, f"=== {outcome.status}{why}")
-                self._end(outcome.id)
+                whose = outcome.id, outcome.attempts
+                self._write(whose, f"=== {outcome.status}{why}")
+                self._end(whose)
 
     def close(self) -> None:
         """Close every file."""
@@ -70,7 +79,7 @@ class LogFiles:
             self._end(whose)
 
     def _begin(self, whose: Whose, path: Path) -> None:
-        self._end(whose)  # an attempt on a host that was lost
+        self._end(whose)
         self._open[whose] = path.open("ab")
 
     def _write(self, whose: Whose, lines: str) -> None:

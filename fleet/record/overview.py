@@ -107,7 +107,7 @@ def top_text(stories: Sequence[Story], expected: Mapping[JobId, float], *, now: 
         rows = [
             _at_work(job, attempt, expected.get(job.id), now)
             for job in jobs
-            if (attempt := job.attempt) is not None
+            for attempt in job.at_work
         ]
         if rows:
             lines += table([["job", "host", "step", "elapsed", "expected"], *rows], indent="  ")
@@ -157,12 +157,11 @@ def trends_text(trends: Sequence[Trend], hosts: Sequence[HostTrend]) -> list[str
 def _job_row(job: JobStory, at: float | None) -> list[str]:
     steps = [
         f"{step.step} {seconds((step.ended or at or step.started) - step.started)}"
-        for attempt in job.attempts[-1:]
-        for step in attempt.steps
+        for step in (job.last.steps if job.last else ())
     ]
     took = seconds(job.ended - job.started) if job.started and job.ended else "-"
     attempts = f" (attempt {len(job.attempts)})" if len(job.attempts) > 1 else ""
-    where = job.host or (job.attempts[-1].host if job.attempts else "-")
+    where = job.host or (job.last.host if job.last else "-")
     said = str(job.status) if job.status else ("at work" if job.attempt else "waits")
     return [
         str(job.id), f"{said}{attempts}", where, took, ", ".join(steps),

@@ -141,6 +141,8 @@ def _read(run: str, path: Path) -> PastRun:
                 job = _job(event["job"])
                 host = event["host"]
                 begun[job, host] = Begun(job=job, host=host, key=event["key"])
+            case "copy-dropped":
+                begun.pop((_job(event["job"]), event["host"]), None)
             case "job-finished":
                 outcome = event["outcome"]
                 job = _job(outcome["id"])

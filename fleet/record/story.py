@@ -43,7 +43,10 @@ class RetryStory:
 
 @dataclass(kw_only=True)
 class AttemptStory:
-    """A job on a host. ``key`` is the digest of its inputs, once its build is ordered."""
+    """A job on a host. ``key`` is the digest of its inputs, once its build is ordered.
+
+    A second copy runs ``beside`` another host; ``dropped`` says why one of two was given up.
+    """
 
     number: int
     host: str
@@ -52,6 +55,8 @@ class AttemptStory:
     steps: list[StepStory] = field(default_factory=list)
     retries: list[RetryStory] = field(default_factory=list)
     key: str | None = None
+    beside: str | None = None
+    dropped: str | None = None
 
     @property
     def step(self) -> StepStory | None:
@@ -86,10 +91,20 @@ class JobStory:
         return self.attempts[0].started if self.attempts else None
 
     @property
+    def at_work(self) -> list[AttemptStory]:
+        """The attempts that go on: none, one, or two copies."""
+        return [attempt for attempt in self.attempts if attempt.ended is None]
+
+    @property
     def attempt(self) -> AttemptStory | None:
-        """The attempt that goes on."""
-        last = self.attempts[-1] if self.attempts else None
-        return last if last is not None and last.ended is None else None
+        """The attempt that goes on; of two copies the first."""
+        return next(iter(self.at_work), None)
+
+    @property
+    def last(self) -> AttemptStory | None:
+        """The attempt that ended the job; as long as none has, the latest."""
+        there = [attempt for attempt in self.attempts if attempt.host == self.host]
+        return next(reversed(there or self.attempts), None)
 
     @property
     def good(self) -> bool:
@@ -270,13 +285,17 @@ class Story:
         job = self.job(event["job"])
         number, host = event["attempt"], event["host"]
         self.host(host)
-        attempt = job.attempts[-1] if job.attempts else None
-        if attempt is None or (attempt.number, attempt.host) != (number, host):
-            if attempt is not None and attempt.ended is None:
-                attempt.ended = at
-            attempt = AttemptStory(number=number, host=host, started=at)
+        known = (a for a in reversed(job.attempts) if (a.number, a.host) == (number, host))
+        attempt = next(known, None)
+        if attempt is None:
+            beside = event.get("beside")
+            for before in job.at_work if beside is None else ():
+                before.ended = at
+            attempt = AttemptStory(number=number, host=host, started=at, beside=beside)
             job.attempts.append(attempt)
         match event["event"]:
+            case "copy-dropped":
+                attempt.ended, attempt.dropped = at, event["reason"]
             case "step-started":
                 attempt.steps.append(StepStory(step=Step(event["step"]), started=at))
             case "step-finished":
@@ -300,7 +319,7 @@ class Story:
         job.emulated = bool(outcome.get("emulated"))
         job.error = error_of(outcome.get("error"))
         job.log = Path(outcome["log"]) if outcome.get("log") else None
-        if attempt := job.attempt:
+        for attempt in job.at_work:
             attempt.ended = at
         if image := outcome.get("image"):
             job.digest, job.size = image["descriptor"]["digest"], image["size"]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TextIO, assert_never
 
 from fleet.events import (
+    CopyDropped,
     Event,
     HostAway,
     HostBack,
@@ -106,7 +107,10 @@ class PlainTerminal:
                 self._say(f"warning: {event.message}")
             case JobStarted():
                 again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
-                self._line(event.job, event.host, f"started{again}")
+                beside = f" beside {event.beside}, which is slow at it" if event.beside else ""
+                self._line(event.job, event.host, f"started{again}{beside}")
+            case CopyDropped():
+                self._line(event.job, event.host, f"given up: {event.reason}")
             case StepFinished() if event.ok:
                 detail = f": {event.detail}" if event.detail else ""
                 self._line(event.job, event.host, f"{event.step} {seconds(event.seconds)}{detail}")

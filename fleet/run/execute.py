@@ -30,6 +30,7 @@ from fleet.errors import (
     OutOfMemory,
 )
 from fleet.events import (
+    CopyDropped,
     HostAway,
     HostBack,
     HostLost,
@@ -55,6 +56,7 @@ from fleet.models import (
 )
 from fleet.plan import Experience, remaining
 from fleet.run.cancel import Reopen, cancel_builds
+from fleet.run.claims import Claims
 from fleet.run.defects import defect
 from fleet.run.interrupts import Interrupt, interrupts_to
 from fleet.run.job import Shop, Task
@@ -86,9 +88,10 @@ class _Ended:
 
 @dataclass(frozen=True, kw_only=True)
 class _Built:
-    """All that is left of a job is its push."""
+    """All that is left of a job is the push of what a host has built."""
 
     job: JobId
+    host: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +189,7 @@ class _Execution:
             weights=remaining(plan, experience.durations, experience.paces),
             durations=experience.durations,
             paces=experience.paces,
+            speculate=shop.speculate,
             emulated={
                 (name, job.id.platform)
                 for job in plan.to_build
@@ -204,9 +208,12 @@ class _Execution:
         self._renting: set[str] = set()  # hosts that a thread is about to have up
         self._up: set[str] = set()  # rented hosts that are up
         self._over = threading.Event()  # then nobody waits for them any more
-        self._begun: dict[JobId, Begun] = {}  # builds on hosts, as far as they matter
+        # Builds on hosts, as far as they matter: of a job by host, for it may have a copy.
+        self._begun: defaultdict[JobId, dict[str, Begun]] = defaultdict(dict)
+        self._claims = Claims()
+        self._unwanted: set[tuple[JobId, str]] = set()  # copies that are being ended
         self._unlucky: dict[JobId, Outcome] = {}  # how jobs fared that are to be done once more
-        # Builds on a host that was lost, of jobs that have begun anew on another one.
+        # Builds on a host that was lost, of jobs that go on on another one.
         self._orphans: defaultdict[str, list[Begun]] = defaultdict(list)
         self._tried_alone: set[JobId] = set()
         self._stops: list[int] = []  # the signals that came
@@ -223,9 +230,9 @@ class _Execution:
             self._settle_planned()
             self._advance(pool)
             while self._schedule.running or self._putting or self._waits:
-                with suppress(queue.Empty):  # then it is time that has changed things
-                    pause = _RECONSIDER if self._schedule.deferring else None
-                    self._receive(self._messages.get(timeout=pause), pool)
+                message = self._next()
+                if message is not None:
+                    self._receive(message, pool)
                 self._advance(pool)
             self._over.set()
             if self._stops:
@@ -234,6 +241,13 @@ class _Execution:
             tuple(self._outcomes[job.id] for job in self._plan.jobs),
             tuple(self._indexes[i.image] for i in self._plan.indexes if i.image in self._indexes),
         )
+
+    def _next(self) -> _Message | None:
+        """What happens next; None where it is time itself that may have changed things."""
+        try:
+            return self._messages.get(timeout=_RECONSIDER if self._schedule.reconsiders else None)
+        except queue.Empty:
+            return None
 
     @property
     def _waits(self) -> bool:
@@ -290,20 +304,26 @@ class _Execution:
         self, assignment: Assignment, parents: Mapping[JobId, PublishedImage | LeftImage]
     ) -> None:
         """One job on one host; its end becomes a message."""
-        job, began = assignment.job, time.time()
-        self._shop.emit(JobStarted(job=job.id, host=assignment.host, attempt=assignment.attempt))
+        job, host, began = assignment.job, assignment.host, time.time()
+        self._shop.emit(
+            JobStarted(job=job.id, host=host, attempt=assignment.attempt, beside=assignment.beside)
+        )
+
+        def built() -> None:
+            self._claims.claim(job.id, host)
+            self._messages.put(_Built(job=job.id, host=host))
+
         result: PublishedImage | LeftImage | Exception
         try:
             result = Task(
                 shop=self._shop,
                 job=job,
-                machine=self._machines[assignment.host],
+                machine=self._machines[host],
                 attempt=assignment.attempt,
                 parents=parents,
-                on_order=lambda key: self._messages.put(
-                    Begun(job=job.id, host=assignment.host, key=key)
-                ),
-                on_built=lambda: self._messages.put(_Built(job=job.id)),
+                on_order=lambda key: self._messages.put(Begun(job=job.id, host=host, key=key)),
+                on_built=built,
+                check=lambda: self._claims.check(job.id, host),
             ).run()
         except Exception as error:  # noqa: BLE001 - judged where everything is decided
             result = error
@@ -358,6 +378,12 @@ class _Execution:
         with suppress(FleetError):
             self._machines[orphan.host].engine.cancel(orphan.key)
 
+    def _end_copy(self, host: str, copy: Begun) -> None:
+        """End what nobody waits for on a host; it may be about to begin, so until it has ended."""
+        while self._schedule.runs(copy.job, host) and not self._over.is_set():
+            self._end_orphan(copy)
+            self._over.wait(_RECONSIDER)
+
     # --- what came of it ------------------------------------------------------------------
 
     def _receive(self, message: _Message, pool: ThreadPoolExecutor) -> None:
@@ -365,12 +391,17 @@ class _Execution:
             case _Ended():
                 self._ended(message)
             case Begun():
-                before = self._begun.get(message.job, message)
-                if before.host != message.host:
-                    self._orphans[before.host].append(before)
-                self._begun[message.job] = message
+                for host in tuple(self._begun[message.job]):
+                    if host != message.host and not self._schedule.runs(message.job, host):
+                        self._abandon(message.job, host)
+                self._begun[message.job][message.host] = message
+                if self._claims.superseded(message.job, message.host):
+                    self._give_up(message)
             case _Built():
-                self._schedule.built(message.job)
+                self._schedule.built(message.job, host=message.host)
+                for copy in self._begun[message.job].values():
+                    if copy.host != message.host and self._schedule.runs(message.job, copy.host):
+                        self._give_up(copy)
             case _Back():
                 self._watched.discard(message.host)
                 for orphan in self._orphans.pop(message.host, ()):
@@ -404,6 +435,10 @@ class _Execution:
 
     def _ended(self, end: _Ended) -> None:
         job, host, result = end.assignment.job, end.assignment.host, end.result
+        unwanted = isinstance(result, Exception) and (job.id, host) in self._unwanted
+        if unwanted or job.id in self._outcomes or self._claims.superseded(job.id, host):
+            self._drop(end, "the other one was faster")
+            return
         failed = Outcome(
             id=job.id,
             status=Status.FAILED,
@@ -425,7 +460,15 @@ class _Execution:
             return
         error = ErrorInfo.of(result) if isinstance(result, FleetError) else defect(result)
         failed = replace(failed, reason=error.message, error=error)
-        if self._shop.stop.is_set() and _only_interrupted(result):
+        if self._schedule.copied(job.id) and not self._claims.holds(job.id, host):
+            stopped = self._shop.stop.is_set()
+            if isinstance(result, FleetError) and speaks_against_host(result) and not stopped:
+                self._abandon(job.id, host)
+                self._host_failed(failed, result)
+                self._tell_drop(end, error.message)
+            else:
+                self._drop(end, "interrupted" if stopped else error.message)
+        elif self._shop.stop.is_set() and _only_interrupted(result):
             fate = "ends with it, as it is rented" if host in self._rented else "goes on there"
             reason = f"interrupted; what it began on {host} {fate}"
             self._end(replace(failed, status=Status.CANCELLED, reason=reason, error=None))
@@ -436,12 +479,37 @@ class _Execution:
         else:
             self._end(failed)
 
+    def _drop(self, end: _Ended, reason: str) -> None:
+        """One of two copies has ended, and the other one decides what becomes of the job."""
+        job, host = end.assignment.job.id, end.assignment.host
+        if not self._shop.stop.is_set():  # otherwise its build may go on
+            self._begun[job].pop(host, None)
+        self._unwanted.discard((job, host))
+        self._schedule.dropped(job, host=host)
+        self._tell_drop(end, reason)
+
+    def _tell_drop(self, end: _Ended, reason: str) -> None:
+        it = end.assignment
+        self._shop.emit(CopyDropped(job=it.job.id, host=it.host, attempt=it.attempt, reason=reason))
+
+    def _give_up(self, copy: Begun) -> None:
+        """Have the build of a copy ended: another host is about to push what it has built."""
+        if (copy.job, copy.host) not in self._unwanted:
+            self._unwanted.add((copy.job, copy.host))
+            _thread(self._end_copy, copy.host, copy)
+
+    def _abandon(self, job: JobId, host: str) -> None:
+        """Have a build ended on a host that was lost, once it is back; another one does the job."""
+        if (begun := self._begun[job].pop(host, None)) is not None:
+            self._orphans[host].append(begun)
+
     def _may_be_alone(self, job: JobId, host: str) -> bool:
         """Whether a job that found too little memory may find more without others beside it."""
         return self._schedule.slots(host) > 1 and job not in self._tried_alone
 
     def _alone(self, failed: Outcome, error: ErrorInfo) -> None:
         self._tried_alone.add(failed.id)
+        self._claims.let_go(failed.id, failed.host or "")
         self._unlucky[failed.id] = failed
         self._shop.emit(
             RetryScheduled(
@@ -459,6 +527,7 @@ class _Execution:
         """A host failed under a job, which waits for it or moves on if it can."""
         host = failed.host or ""
         self._unlucky[failed.id] = failed
+        self._claims.let_go(failed.id, host)
         if self._schedule.has(host):
             self._strikes[host] += 1
             if not may_come_back(error) or self._shop.limits.host_wait <= 0:
@@ -467,18 +536,18 @@ class _Execution:
                 often = f"{host}: it failed {STRIKES} times in a row, at last so: {error.message}"
                 self._take_out(failed, host, replace(ErrorInfo.of(error), message=often))
             else:
-                self._schedule.suspend(failed.id)
+                self._schedule.suspend(failed.id, host=host)
                 wait = self._shop.limits.host_wait
                 self._shop.emit(HostAway(host=host, error=ErrorInfo.of(error), wait=wait))
                 self._watched.add(host)
                 # A run that has nothing more to do does not wait for a host that is not there.
                 _thread(self._watch, host, error)
         else:
-            self._schedule.suspend(failed.id)  # another job was faster to find out
+            self._schedule.suspend(failed.id, host=host)  # another job was faster to find out
 
     def _take_out(self, failed: Outcome, host: str, error: ErrorInfo) -> None:
         self._shop.emit(HostLost(host=host, error=error))
-        if not self._schedule.lost(failed.id, error.message):
+        if not self._schedule.lost(failed.id, error.message, host=host):
             self._finish(replace(failed, reason=error.message, error=error))
 
     def _stayed_away(self, host: str, error: FleetError) -> None:
@@ -494,7 +563,7 @@ class _Execution:
         self._schedule.lose(host, why.message)
 
     def _end(self, outcome: Outcome) -> None:
-        self._schedule.ended(outcome.id, outcome.status)
+        self._schedule.ended(outcome.id, outcome.status, host=outcome.host)
         self._finish(outcome)
 
     def _finish(self, outcome: Outcome) -> None:
@@ -524,8 +593,9 @@ class _Execution:
         """The builds that may go on on their hosts: those of jobs that have not ended well."""
         return [
             begun
-            for job, begun in self._begun.items()
+            for job, of_job in self._begun.items()
             if job not in self._outcomes or self._outcomes[job].status is Status.CANCELLED
+            for begun in of_job.values()
         ]
 
     def _leave(self) -> None:

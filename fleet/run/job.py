@@ -55,6 +55,9 @@ from fleet.run.sign import Signer
 
 T = TypeVar("T")
 
+# Images that are pushed and verified at the same time. A slot is free once its image is built, so
+# without a bound a large fleet pushes from all hosts at once, and all of them are slow.
+_PUSHES = 32
 _LEFTOVER = 3600.0  # seconds after which what is not used is removed, where the disk is short
 
 
@@ -72,10 +75,12 @@ class Shop:
     stop: threading.Event
     limits: Limits = field(default_factory=Limits)
     allow_partial: bool = False
+    speculate: bool = False  # slow jobs are begun a second time on idle hosts
     no_cache: bool = False
     push: bool = True  # what is built stays on its host otherwise
     record_host: bool = False
     signer: Signer | None = None
+    pushing: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_PUSHES))
     # Started builds of this run are followed again after a drop, never repeated;
     # with --force those of earlier runs are not collected.
     collect: bool = True
@@ -93,6 +98,7 @@ class Task:
     parents: Mapping[JobId, PublishedImage | LeftImage]
     on_order: Callable[[str], None] = lambda key: None  # told of the build's key on the host
     on_built: Callable[[], None] = lambda: None  # told when all that is left is the push
+    check: Callable[[], None] = lambda: None  # raises where nobody waits for it any more
     _detail: str = field(default="", init=False)
     _started: bool = field(default=False, init=False)
     _pruned: bool = field(default=False, init=False)
@@ -100,7 +106,7 @@ class Task:
     _cached: Reference | None = field(default=None, init=False)  # whose layers are on the host
 
     def run(self) -> PublishedImage | LeftImage:
-        """Do the job. Raises what its last attempt at a step raised."""
+        """Do the job. Raises what its last attempt at a step raised, or what it was told to."""
         with self._step(Step.SYNC):
             self._sync()
         with self._step(Step.BUILD):
@@ -111,10 +117,11 @@ class Task:
             name = Reference.parse(built.tag)
             return LeftImage(host=self.machine.name, reference=name, digest=built.id)
         self.on_built()
-        with self._step(Step.PUSH):
-            digest = self._push(built)
-        with self._step(Step.VERIFY):
-            return self._verify(digest)
+        with self.shop.pushing:
+            with self._step(Step.PUSH):
+                digest = self._push(built)
+            with self._step(Step.VERIFY):
+                return self._verify(digest)
 
     # --- the steps ------------------------------------------------------------------------
 
@@ -371,6 +378,7 @@ class Task:
             )
 
         def with_room() -> T:
+            self.check()
             try:
                 return operation()
             except DiskFull as error:

@@ -7,7 +7,9 @@ scheduling by critical path (R. L. Graham, "Bounds on Multiprocessing Timing Ano
 tells that hosts are not equally fast, a job goes where it is expected to end first,
 which may mean to wait for a fast host beside a slow one that is free (the earliest
 finish time of H. Topcuoglu, S. Hariri, M. Wu, "Performance-Effective and Low-Complexity
-Task Scheduling for Heterogeneous Computing", 2002).
+Task Scheduling for Heterogeneous Computing", 2002). A job that takes long may be begun a
+second time on a host that has nothing to do (the backup tasks of J. Dean, S. Ghemawat,
+"MapReduce: Simplified Data Processing on Large Clusters", 2004, section 3.6).
 """
 
 from __future__ import annotations
@@ -26,15 +28,29 @@ _Rank = tuple[float, int]  # the heaviest first; among equals, the plan's order
 _ALIKE = 0.03
 # Jobs of one queue that may wait for better hosts before no more of it are looked at.
 _LOOK_AHEAD = 100
+# A copy pays if it is expected to take no more than this share of what the job still takes.
+_PAYS = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """A job that is to start now on a host. ``attempt`` counts its hosts, from 1."""
+    """A job that is to start now on a host. ``attempt`` counts its hosts, from 1.
+
+    ``beside`` is the host that is at it already, where this is a second copy.
+    """
 
     job: Job
     host: str
     attempt: int
+    beside: str | None = None
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """A job on a host, since when, and the slots that it holds there: none while it is pushed."""
+
+    began: float
+    slots: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +75,10 @@ class Schedule:
     ``durations`` are those of the jobs on a host of usual pace, and ``paces`` how many
     times as long a host takes for a platform, where that is known. Where no pace is, no
     job waits for another host than one that is free.
+
+    With ``speculate`` a job of known duration that seems to take much longer than it
+    would on an idle native host is begun there as well, once in a run. Whoever is told of the ends of
+    jobs names the ``host`` then; it may be left out of a job without a copy.
     """
 
     def __init__(
@@ -71,8 +91,10 @@ class Schedule:
         emulated: Collection[tuple[str, Platform]] = (),
         durations: Mapping[JobId, float] | None = None,
         paces: Mapping[tuple[str, Platform], float] | None = None,
+        speculate: bool = False,
     ) -> None:
         self._plan = plan
+        self._speculate = speculate
         self._durations = durations or {}
         self._usual = fmean(self._durations.values()) if self._durations else 1.0
         self._paces = paces or {}
@@ -87,14 +109,14 @@ class Schedule:
         self._gone: dict[str, str] = {}  # hosts that were taken out -> why
         # Jobs that shall have a host to themselves, in the order in which they came to it.
         self._alone: defaultdict[str, list[Job]] = defaultdict(list)
-        self._running: dict[JobId, str] = {}
-        self._held: dict[JobId, int] = {}  # the slots of a running job
-        self._began: dict[JobId, float] = {}  # when a running job was started
+        self._running: defaultdict[JobId, dict[str, _Run]] = defaultdict(dict)  # by host
         self._here: defaultdict[str, set[JobId]] = defaultdict(set)  # what runs on a host
+        self._costly = frozenset(to_come)  # hosts that somebody has come: not for copies
+        self._copied: set[JobId] = set()  # jobs that have had their copy
         self._attempts: dict[JobId, int] = {}
         self._status: dict[JobId, Status] = {}
         self._refused: list[Refusal] = []
-        self.deferring = False  # whether ``take`` has let a job wait that could have started
+        self._deferring = False  # whether ``take`` has let a job wait that could have started
         self._rank: dict[JobId, _Rank] = {
             job.id: (-weights.get(job.id, 0.0), place) for place, job in enumerate(plan.jobs)
         }
@@ -122,8 +144,9 @@ class Schedule:
         """The jobs to start now; each takes a slot of its host until it ends.
 
         ``now`` in seconds, from any moment on, is what is reckoned with where paces are known.
-        A job that is let wait for a better host (``deferring``) is thought about at each
-        call: what holds that host may take longer than it was expected to.
+        A job that is let wait for a better host is thought about at each call, since what
+        holds that host may take longer than it was expected to; so is a copy of a job that
+        runs (``reconsiders``).
         """
         started = []
         for free, jobs in self._alone.items():
@@ -152,11 +175,16 @@ class Schedule:
                     heapq.heapreplace(frees[host], now + self._duration(job.id, host))
             if queue and len(waits[hosts]) < _LOOK_AHEAD:
                 heapq.heappush(heads, (queue[0], hosts))
-        self.deferring = any(waits.values())
+        self._deferring = any(waits.values())
         for hosts, ranks in waits.items():
             for rank in ranks:
                 heapq.heappush(self._ready[hosts], rank)
-        return started
+        return started + self._copies(now)
+
+    @property
+    def reconsiders(self) -> bool:
+        """Whether ``take`` may start more by and by, though nothing happens meanwhile."""
+        return self._deferring or (self._speculate and bool(self._running))
 
     def wanted(self) -> list[str]:
         """Hosts to come that ready jobs have found no free slot without; each is asked for once.
@@ -187,7 +215,7 @@ class Schedule:
     def needs(self, host: str) -> bool:
         """Whether a host that is not gone may still be given a job, or has one."""
         if host in self._gone or (host not in self._slots and host not in self._away):
-            return host in self._running.values()
+            return bool(self._here[host])
         return any(
             host in job.hosts
             for job in self._plan.jobs
@@ -218,44 +246,69 @@ class Schedule:
 
     @property
     def running(self) -> int:
-        """How many jobs run now."""
-        return len(self._running)
+        """How many jobs run now; a job and its copy are two."""
+        return sum(map(len, self._running.values()))
+
+    def runs(self, id: JobId, host: str) -> bool:
+        """Whether a job runs on a host."""
+        return host in self._running.get(id, ())
+
+    def copied(self, id: JobId) -> bool:
+        """Whether a job runs on more than one host."""
+        return len(self._running.get(id, ())) > 1
 
     # --- what happened --------------------------------------------------------------------
 
-    def ended(self, id: JobId, status: Status) -> None:
-        """A running job has ended; its children become ready or are skipped."""
-        self._release(id)
+    def ended(self, id: JobId, status: Status, *, host: str | None = None) -> None:
+        """A running job has ended; its children become ready or are skipped.
+
+        A copy of it keeps its slot until it is ``dropped``.
+        """
+        self._release(id, host)
         self._settle(id, status)
 
-    def built(self, id: JobId) -> None:
-        """A running job needs its slot no more, though it goes on: its image is on its way."""
-        if id in self._running:
-            self._free[self._running[id]] += self._held[id]
-            self._held[id] = 0
+    def dropped(self, id: JobId, *, host: str) -> None:
+        """One of two copies has ended and says nothing of the job: the other one does, or did.
 
-    def lost(self, id: JobId, why: str) -> bool:
+        Where that one has lost its host meanwhile, the job is done once more.
+        """
+        self._release(id, host)
+        if id not in self._running and id not in self._status:
+            self._make_ready(self._plan.job(id))
+
+    def built(self, id: JobId, *, host: str | None = None) -> None:
+        """A running job needs its slot no more, though it goes on: its image is on its way."""
+        runs = self._running.get(id, {})
+        host = host or next(iter(runs), "")
+        if host in runs:
+            self._free[host] += runs[host].slots
+            runs[host].slots = 0
+
+    def lost(self, id: JobId, why: str, *, host: str | None = None) -> bool:
         """A running job has lost its host, which is taken out; whether another one can take it.
 
         Where none can, the job has failed. ``why`` is a sentence that names the host.
         """
         job = self._plan.job(id)
-        self.lose(self._release(id), why)
+        self.lose(self._release(id, host), why)
+        if id in self._running:
+            return True
         if self._hopes(job):
             self._make_ready(job)
             return True
         self._settle(id, Status.FAILED)
         return False
 
-    def suspend(self, id: JobId) -> None:
+    def suspend(self, id: JobId, *, host: str | None = None) -> None:
         """A running job has lost its host, which may come back; another one may take the job."""
-        job, host = self._plan.job(id), self._release(id)
+        job, host = self._plan.job(id), self._release(id, host)
         if host in self._slots:
             self._away[host] = self._slots.pop(host)
             # What was to be alone there may be so elsewhere, by luck, or wait.
             for waiting in self._alone.pop(host, []):
                 self._make_ready(waiting)
-        self._make_ready(job)
+        if id not in self._running:
+            self._make_ready(job)
 
     def back(self, host: str) -> None:
         """A host that was away takes jobs again."""
@@ -354,27 +407,71 @@ class Schedule:
         """When each slot of a host is expected to be free, as a heap."""
         ends = [now] * self._free[host]
         for id in self._here[host]:
-            since = now - self._began[id]
-            left = self._duration(id, host) - since
-            # What takes longer than it was expected to will take longer still.
-            ends += [now + (left if left > 0 else since / 2)] * self._held[id]
+            ends += [now + self._left(id, host, now)] * self._running[id][host].slots
         heapq.heapify(ends)
         return ends
 
-    def _start(self, job: Job, host: str, now: float, *, slots: int = 1) -> Assignment:
+    def _left(self, id: JobId, host: str, now: float) -> float:
+        """How long a job is expected to run on a host yet."""
+        since = now - self._running[id][host].began
+        left = self._duration(id, host) - since
+        # What takes longer than it was expected to will take longer still.
+        return left if left > 0 else since / 2
+
+    def _copies(self, now: float) -> list[Assignment]:
+        """Second copies of jobs that are expected to end earlier elsewhere, on idle hosts."""
+        if not self._speculate:
+            return []
+        sought = {host for hosts, queue in self._ready.items() if queue for host in hosts}
+        idle = (
+            {
+                host
+                for host, slots in self._slots.items()
+                if slots > 0 and self._free[host] > 0 and not self._alone.get(host)
+            }
+            - sought
+            - self._costly
+        )
+        started: list[Assignment] = []
+        late = [
+            (self._left(id, host, now), id, host)
+            for id, runs in (self._running.items() if idle else ())
+            if id in self._durations and id not in self._copied and id not in self._status
+            for host, run in runs.items()
+            if run.slots == 1
+        ]
+        for left, id, host in sorted(late, key=lambda it: -it[0]):
+            job = self._plan.job(id)
+            others = [
+                other
+                for other in job.hosts
+                if other in idle and other != host and (other, id.platform) not in self._emulated
+            ]
+            best = min(others, key=lambda other: self._duration(id, other), default=None)
+            if best is not None and self._duration(id, best) <= _PAYS * left:
+                self._copied.add(id)
+                started.append(self._start(job, best, now, beside=host))
+                if self._free[best] == 0:
+                    idle.discard(best)
+        return started
+
+    def _start(
+        self, job: Job, host: str, now: float, *, slots: int = 1, beside: str | None = None
+    ) -> Assignment:
         attempt = self._attempts.get(job.id, 0) + 1
         self._attempts[job.id] = attempt
-        self._running[job.id] = host
+        self._running[job.id][host] = _Run(began=now, slots=slots)
         self._here[host].add(job.id)
-        self._began[job.id] = now
-        self._held[job.id] = slots
         self._free[host] -= slots
-        return Assignment(job=job, host=host, attempt=attempt)
+        return Assignment(job=job, host=host, attempt=attempt, beside=beside)
 
-    def _release(self, id: JobId) -> str:
-        host = self._running.pop(id)
+    def _release(self, id: JobId, host: str | None = None) -> str:
+        runs = self._running[id]
+        host = host or next(iter(runs))
+        self._free[host] += runs.pop(host).slots
         self._here[host].discard(id)
-        self._free[host] += self._held.pop(id)
+        if not runs:
+            del self._running[id]
         return host
 
     def _make_ready(self, job: Job) -> None:

@@ -277,6 +277,38 @@ def test_a_build_is_told_how_many_compilers_its_host_bears(
     assert "jobs=1\n" in (newest / "logs" / "made-amd64.1.log").read_text()
 
 
+def test_a_slow_job_is_begun_on_an_idle_host_as_well_and_only_the_faster_is_published(
+    controller: Make, lab: Lab, tmp_path: Path
+) -> None:
+    lab_base(tmp_path)
+    # The host with many slots gives a build one compiler: there it takes longer than the test.
+    slow = "FROM busybox\nARG MAKE_JOBS\nCOPY data /data\n"
+    slow += 'RUN if [ "$MAKE_JOBS" = 1 ]; then sleep 1234; fi\n'
+    image(tmp_path, "work", slow, data="one")
+    fleet = controller(("amd64-1", "amd64-2"), AMD64 + "speculate: true\n")
+    told = fleet.inventory.read_text()
+    for host, slots in (("amd64-1", 64), ("amd64-2", 1)):
+        told = told.replace(f"address: {host}", f"address: {host}, slots: {slots}")
+    fleet.inventory.write_text(told)
+    fleet.fleet("build", "--limit", "amd64-2")  # from here on history knows how long it takes
+    (tmp_path / "dockerfiles" / "work" / "data").write_text("two")
+    fleet.fleet("build", "work")
+    (ended,) = [
+        e["outcome"]
+        for e in fleet.events()
+        if e["event"] == "job-finished" and e["outcome"]["id"]["image"] == "work"
+    ]
+    assert (ended["status"], ended["host"]) == ("built", "amd64-2")
+    hosts = [(e["host"], e["beside"]) for e in fleet.events() if e["event"] == "job-started"]
+    assert hosts == [("amd64-1", None), ("amd64-2", "amd64-1")]
+    dropped = [e["host"] for e in fleet.events() if e["event"] == "copy-dropped"]
+    assert dropped == ["amd64-1"]
+    left = "for it in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$it; echo; done 2>/dev/null"
+    found = lab.host("amd64-1").run(["sh", "-c", left], check=True)
+    assert "sleep 1234" not in found.stdout, "the slow build goes on"
+    fleet.fleet("verify", "work")
+
+
 @contextmanager
 def little_memory(host: Host, extra: int) -> Iterator[None]:
     """Let a namespace host have only so many bytes more than it uses."""

@@ -108,7 +108,7 @@ def timeline(story: Story) -> Timeline:
     until = story.ended or story.at or zero
     length = max(until - zero, 0.001)
     work = [
-        _bar(job, attempt, last=attempt is job.attempts[-1], zero=zero, until=until)
+        _bar(job, attempt, last=attempt is job.last, zero=zero, until=until)
         for job in story.jobs.values()
         for attempt in job.attempts
     ]
@@ -218,7 +218,7 @@ def _bar(job: JobStory, attempt: AttemptStory, *, last: bool, zero: float, until
         end=max(end, attempt.started) - zero,
         spans=tuple(spans),
         status=status,
-        ok=status in (None, Status.BUILT, Status.KEPT) if last else False,
+        ok=status in (None, Status.BUILT, Status.KEPT) if last else attempt.dropped is not None,
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fleet.models import Action, JobId, Plan
 from fleet.plan import Experience, learn, remaining
 
-from .builders import AMD64, ARM64, DEBIAN, Fleet, host, image, job
+from .builders import AMD64, ARM32, ARM64, DEBIAN, Fleet, host, image, job
 
 # a <- b <- d, a <- c, and e alone
 DIAMOND = Fleet(
@@ -114,8 +114,18 @@ def test_a_slow_host_that_always_has_the_same_jobs_is_known_by_their_other_platf
 
 def test_one_bad_night_counts_little_and_what_is_long_ago_nothing() -> None:
     usual = [(job("a"), "big", 10.0)] * 9
-    assert learn([*usual, (job("a"), "big", 500.0)]).durations == {job("a"): 10.0}
-    assert learn([(job("a"), "big", 99.0)] * 50 + usual * 2).durations == {job("a"): 10.0}
+    for builds in ([*usual, (job("a"), "big", 500.0)], [(job("a"), "big", 99.0)] * 50 + usual * 2):
+        assert learn(builds).durations == {job("a"): pytest.approx(10.0)}
+
+
+def test_a_host_that_is_slow_at_one_platform_is_taken_to_be_so_at_one_it_never_had() -> None:
+    known = learn(
+        [(job(name, ARM64), "pi", 60.0) for name in "abcd"]
+        + [(job(name, ARM64), "big", 10.0) for name in "abcd"]
+        + [(job(name, ARM32), "big", 20.0) for name in "abcd"]
+    )
+    assert known.paces["big", ARM32] == 1.0
+    assert known.paces["pi", ARM32] > 3.0
 
 
 def test_nobody_knows_anything_from_nothing() -> None:

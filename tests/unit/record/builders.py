@@ -68,8 +68,8 @@ def stepped(step: Step = Step.BUILD, *, detail: str = "", ok: bool = True) -> St
     return StepFinished(step=step, seconds=4.2, ok=ok, detail=detail, **WHERE)
 
 
-def line(text: str, job: JobId = HELLO) -> LogLines:
-    return LogLines(step=Step.BUILD, text=text, **{**WHERE, "job": job})
+def line(text: str, job: JobId = HELLO, *, attempt: int = 1) -> LogLines:
+    return LogLines(step=Step.BUILD, text=text, **{**WHERE, "job": job, "attempt": attempt})
 
 
 def again(error: FleetError, wait: float = 3.0) -> RetryScheduled:

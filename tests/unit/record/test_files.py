@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import ConnectionLost
-from fleet.events import Notice, to_json
+from fleet.events import CopyDropped, JobStarted, Notice, to_json
 from fleet.models import Status, Step
 from fleet.record import JsonLines, LogFiles, RunFolder, state_home
 from tests.unit.plan.builders import AMD64, ARM32, job
@@ -21,6 +21,7 @@ from .builders import (
     HELLO,
     PREPARED,
     RENTED,
+    WHERE,
     again,
     failed,
     finished,
@@ -139,14 +140,34 @@ def test_a_job_has_one_file_per_attempt(folder: RunFolder) -> None:
         step(Step.BUILD),
         line("one"),
         started(attempt=2, host="thunderx-2"),
-        line("two"),
+        line("two", attempt=2),
         stepped(),
-        finished(),
+        finished(attempts=2),
     ):
         reader.read(event)
     assert logs(folder) == {
         "hello-arm64v8.1.log": "=== build on thunderx-1\none\n",
         "hello-arm64v8.2.log": "two\n=== built\n",
+    }
+
+
+def test_two_copies_of_a_job_have_a_file_each(folder: RunFolder) -> None:
+    reader = LogFiles(folder)
+    slow = {**WHERE, "reason": "the other one was faster"}
+    for event in (
+        started(),
+        line("slow"),
+        JobStarted(job=HELLO, host="thunderx-2", attempt=2, beside="thunderx-1"),
+        line("fast", attempt=2),
+        line("slower"),
+        finished(attempts=2, host="thunderx-2"),
+        CopyDropped(**slow),
+        line("late"),
+    ):
+        reader.read(event)
+    assert logs(folder) == {
+        "hello-arm64v8.1.log": "slow\nslower\n=== given up: the other one was faster\n",
+        "hello-arm64v8.2.log": "fast\n=== built\n",
     }
 
 

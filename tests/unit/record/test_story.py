@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fleet.events import (
     BuildOrdered,
+    CopyDropped,
     Event,
     HostAway,
     HostBack,
@@ -75,6 +76,40 @@ def test_the_end_of_a_job_ends_its_attempt() -> None:
     assert job.status is Status.BUILT
     assert job.attempt is None
     assert job.attempts[0].steps[0].ok
+
+
+COPIED: tuple[Event, ...] = (
+    *RUN[:5],
+    JobStarted(job=HELLO, host="thunderx-2", attempt=2, at=20.0, beside="thunderx-1"),
+    StepStarted(job=HELLO, host="thunderx-2", attempt=2, at=21.0, step=Step.BUILD),
+    StepFinished(**WHERE, at=22.0, step=Step.BUILD, seconds=12.0, ok=True),
+    StepStarted(**WHERE, at=22.0, step=Step.SMOKE),
+)
+
+
+def test_two_copies_go_on_side_by_side() -> None:
+    hello = told(*COPIED).jobs[HELLO]
+    assert [attempt.host for attempt in hello.at_work] == ["thunderx-1", "thunderx-2"]
+    assert hello.attempt is hello.attempts[0]
+    assert [attempt.step and attempt.step.step for attempt in hello.at_work] == [
+        Step.SMOKE,
+        Step.BUILD,
+    ]
+
+
+def test_the_copy_that_was_faster_is_the_one_that_ended_the_job() -> None:
+    late = CopyDropped(**WHERE, at=32.0, reason="the other one was faster")
+    ended = finished(Status.BUILT, host="thunderx-2", attempts=2)
+    for rest in ((ended, late), (late, ended)):
+        hello = told(*COPIED, *rest).jobs[HELLO]
+        assert hello.last is hello.attempts[1]
+        assert hello.attempts[0].dropped == "the other one was faster"
+        assert hello.at_work == []
+
+
+def test_a_copy_that_is_given_up_leaves_the_other_at_work() -> None:
+    story = told(*COPIED, CopyDropped(**WHERE, at=32.0, reason="the connection is gone"))
+    assert [attempt.host for attempt in story.jobs[HELLO].at_work] == ["thunderx-2"]
 
 
 def test_a_job_that_moves_to_another_host_has_a_further_attempt() -> None:

@@ -231,6 +231,7 @@ class Stage:
     limits: Limits = field(default_factory=Limits)
     allow_partial: bool = False
     experience: Experience | None = None
+    speculate: bool = False
 
     def __post_init__(self) -> None:
         self.registry = StandInRegistry(self)
@@ -339,6 +340,7 @@ class Stage:
             limits=self.limits,
             allow_partial=self.allow_partial,
             push=self.push,
+            speculate=self.speculate,
             signer=self.signer,
         )
 

@@ -68,6 +68,7 @@ from fleet.models import (
 )
 from fleet.plan import Experience, staying
 from fleet.run import execute as execute_module
+from fleet.run import job as job_module
 from fleet.run.provenance import Provenance
 from fleet.run.retry import Policy, speaks_against_host
 from fleet.run.sign import Signer
@@ -1155,3 +1156,26 @@ def test_a_job_does_not_wait_for_ever_for_a_fast_host_that_is_busy(
         "first linux/amd64": "built@amd64-1",
         "second linux/amd64": "built@amd64-2",
     }
+
+
+def test_no_more_images_are_pushed_at_the_same_time_than_a_registry_bears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_module, "_PUSHES", 2)
+    images = tuple(image(f"i{n}", on=[DEBIAN], text=f"FROM {DEBIAN}\n") for n in range(4))
+    stage = Stage(fleet=Fleet(recipes=images, held=BASES), folder=tmp_path)
+    lock, now, most = threading.Lock(), 0, 0
+
+    def push() -> None:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.01)
+        with lock:
+            now -= 1
+
+    stage.fault(push, step="push", times=99)
+    outcomes, _ = stage.run()
+    assert all(outcome.good for outcome in outcomes)
+    assert most == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,7 @@ def schedule(
     seconds: Mapping[str, float] | None = None,
     paces: Mapping[str, float] | None = None,
     to_come: Mapping[str, int] | None = None,
+    speculate: bool = False,
 ) -> Schedule:
     return Schedule(
         plan_of(*jobs),
@@ -36,6 +38,7 @@ def schedule(
         emulated=emulated,
         durations={job(name): number for name, number in (seconds or {}).items()},
         paces={(host, AMD64): pace for host, pace in (paces or {}).items()},
+        speculate=speculate,
     )
 
 
@@ -632,3 +635,132 @@ def test_hosts_of_nearly_one_pace_share_the_work() -> None:
         paces={"h1": 1.0, "h2": 1.01},
     )
     assert sorted(taken(s)) == ["a@h1", "b@h2"]
+
+
+# --- second copies ------------------------------------------------------------------------
+
+
+def copied(*, slots: int = 1, speculate: bool = True, **rest: Any) -> Schedule:
+    """A job of 100 s that has begun on the Pi, as the big host had another one till now."""
+    s = schedule(
+        planned("first", hosts=["big"]),
+        planned("slow", hosts=["pi", "big"]),
+        slots={"pi": 1, "big": slots},
+        speculate=speculate,
+        **{"seconds": {"first": 100.0, "slow": 100.0}, **rest},
+    )
+    started = s.take(0.0)
+    assert [(a.job.id.image, a.host) for a in started] == [("first", "big"), ("slow", "pi")]
+    return s
+
+
+def starts(s: Schedule, now: float) -> list[str]:
+    return [f"{a.job.id.image}@{a.host} beside {a.beside}" for a in s.take(now)]
+
+
+def test_a_job_that_takes_much_longer_than_usual_is_begun_on_an_idle_host_as_well() -> None:
+    s = copied()
+    s.ended(job("first"), Status.BUILT)
+    assert starts(s, 150.0) == []  # it may still be done before a copy would
+    assert s.reconsiders
+    assert starts(s, 300.0) == ["slow@big beside pi"]
+    assert starts(s, 900.0) == []  # one copy is enough
+    assert s.running == 2
+
+
+def test_nothing_is_begun_twice_unless_it_was_asked_for() -> None:
+    s = copied(speculate=False)
+    s.ended(job("first"), Status.BUILT)
+    assert starts(s, 900.0) == []
+    assert not s.reconsiders
+
+
+def test_what_history_does_not_know_has_no_copy() -> None:
+    s = copied(seconds={"first": 100.0})
+    s.ended(job("first"), Status.BUILT)
+    assert starts(s, 900.0) == []
+
+
+def test_a_host_that_has_something_to_do_begins_no_copy() -> None:
+    s = copied()
+    assert starts(s, 900.0) == []
+
+
+def test_what_is_being_pushed_has_no_copy() -> None:
+    s = copied()
+    s.ended(job("first"), Status.BUILT)
+    s.built(job("slow"))
+    assert starts(s, 900.0) == []
+
+
+def test_the_first_copy_to_end_decides_and_the_other_one_keeps_its_slot_until_it_ends() -> None:
+    s = copied()
+    s.ended(job("first"), Status.BUILT)
+    starts(s, 300.0)
+    s.built(job("slow"), host="big")
+    s.ended(job("slow"), Status.BUILT, host="big")
+    assert s.finished
+    assert s.running == 1
+    assert starts(s, 900.0) == []
+    s.dropped(job("slow"), host="pi")
+    assert s.running == 0
+
+
+@pytest.mark.parametrize("host", ["pi", "big"])
+def test_a_copy_that_loses_its_host_leaves_the_job_to_the_other_one(host: str) -> None:
+    s = copied()
+    s.ended(job("first"), Status.BUILT)
+    starts(s, 300.0)
+    s.suspend(job("slow"), host=host)
+    assert s.is_away(host)
+    assert s.running == 1
+    s.back(host)
+    assert starts(s, 9000.0) == []  # what has had its copy has no other one
+    s.ended(job("slow"), Status.BUILT)
+    assert s.finished
+
+
+def test_a_host_that_is_taken_out_under_a_copy_costs_the_job_nothing() -> None:
+    s = copied()
+    s.ended(job("first"), Status.BUILT)
+    starts(s, 300.0)
+    assert s.lost(job("slow"), "pi: gone", host="pi")
+    s.ended(job("slow"), Status.BUILT)
+    assert s.finished
+
+
+def test_a_job_whose_copies_are_both_gone_is_done_once_more() -> None:
+    s = copied()
+    s.ended(job("first"), Status.BUILT)
+    starts(s, 300.0)
+    s.suspend(job("slow"), host="big")  # it was being pushed, and the other one was being ended
+    assert starts(s, 301.0) == []
+    s.dropped(job("slow"), host="pi")
+    assert starts(s, 302.0) == ["slow@pi beside None"]
+
+
+def test_no_copy_is_begun_on_a_host_that_emulates_or_is_rented() -> None:
+    for rest in ({"emulated": [("big", AMD64)]}, {"to_come": {"big": 1}}):
+        s = schedule(
+            planned("slow", hosts=["pi", "big"]),
+            slots={"pi": 1} if "to_come" in rest else {"pi": 1, "big": 1},
+            seconds={"slow": 100.0},
+            speculate=True,
+            **rest,  # type: ignore[arg-type]
+        )
+        assert taken(s) == ["slow@pi"]
+        s.back("big")
+        assert starts(s, 900.0) == []
+
+
+def test_the_best_idle_host_is_taken_and_only_where_it_pays() -> None:
+    s = schedule(
+        planned("slow", hosts=["pi", "big", "bigger"]),
+        slots={"pi": 1, "big": 1, "bigger": 1},
+        seconds={"slow": 100.0},
+        paces={"pi": 1.0, "big": 2.0, "bigger": 1.5},
+        speculate=True,
+    )
+    assert taken(s) == ["slow@pi"]
+    assert starts(s, 350.0) == []  # 175 s more of it, and 150 s there: not worth it
+    assert starts(s, 450.0) == ["slow@bigger beside pi"]
