@@ -6,6 +6,7 @@ from bench import (
     cold,
     crowd,
     emulation,
+    farm,
     following,
     noop,
     planning,
@@ -16,7 +17,19 @@ from bench import (
 )
 from bench.measure import Measure
 
-_MODULES = (startup, planning, simulation, probing, sync, following, noop, cold, emulation, crowd)
+_MODULES = (
+    startup,
+    planning,
+    simulation,
+    probing,
+    sync,
+    following,
+    noop,
+    cold,
+    farm,
+    emulation,
+    crowd,
+)
 
 
 def measures() -> tuple[Measure, ...]:

@@ -141,8 +141,8 @@ def works(
             seconds=seconds,
             slots=slots,
         )
-        made.start()
         try:
+            made.start()
             yield made
         finally:
             made.stop()

@@ -12,11 +12,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.measure import NotHere
 from lab import debian
 from lab.errors import LabError
+from lab.machines import machine
 
 _FROM_PYPI = ("ansible-core>=2.17", "pyinfra>=3")
 
@@ -47,6 +49,25 @@ def from_debian(package: str, file: str, *, suite: str = "") -> Path:
     if not (root / file).exists():
         raise NotHere(f"Debian's package {package} holds no {file}")
     return root / file
+
+
+def unpacked(name: str, packages: Sequence[str], *, suite: str = "trixie") -> Path:
+    """A root file system of packages and all they depend on; nothing in it is configured.
+
+    Raises NotHere.
+    """
+    root = cache() / "roots" / name
+    if not root.exists():
+        root.parent.mkdir(parents=True, exist_ok=True)
+        new = root.with_name(f"{name}.{os.getpid()}.new")
+        try:
+            debian.unpack(machine("amd64-1").architecture, suite, packages, new)
+            new.rename(root)
+        except LabError as error:
+            raise NotHere(str(error)) from error
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    return root
 
 
 def here(command: str, package: str) -> str:
