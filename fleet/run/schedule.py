@@ -77,8 +77,8 @@ class Schedule:
     job waits for another host than one that is free.
 
     With ``speculate`` a job of known duration that seems to take much longer than it
-    would on an idle native host is begun there as well, once in a run. Whoever is told of the ends of
-    jobs names the ``host`` then; it may be left out of a job without a copy.
+    would on an idle native host is begun there as well, once in a run. Whoever tells of
+    a job names the ``host`` then; it may be left out of a job without a copy.
     """
 
     def __init__(
