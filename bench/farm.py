@@ -77,7 +77,7 @@ wait
 
 def measures() -> tuple[Measure, ...]:
     """On two hosts of one kind, and with nothing changed."""
-    what = "9 images, 8 of them of 4 s each, on 2 hosts of one platform (2 slots), cold"
+    what = "9 images, 8 of them of 20 s each, on 2 hosts of one platform (2 slots), cold"
     farm = "`podman farm build` (5.4) of each image"
     first = "on the one of both hosts that answers first"
     two = ("amd64-1", "amd64-2")
@@ -89,7 +89,7 @@ def measures() -> tuple[Measure, ...]:
             aim=0.6,
             runs=3,
             warm=0,
-            opened=_pair(two, WIDE, lambda w: w.forget(), seconds=4, at_once=2),
+            opened=_pair(two, WIDE, Works.forget, seconds=20, at_once=2),
         ),
         Measure(
             name="two-hosts-podman-4",
@@ -98,7 +98,7 @@ def measures() -> tuple[Measure, ...]:
             aim=0.6,
             runs=3,
             warm=0,
-            opened=_pair(two, WIDE, lambda w: w.forget(), seconds=4, at_once=4),
+            opened=_pair(two, WIDE, Works.forget, seconds=20, at_once=4),
         ),
         Measure(
             name="night-podman",
