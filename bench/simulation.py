@@ -48,37 +48,38 @@ def measures() -> tuple[Measure, ...]:
             unit="of the bound",
             runs=1,
             warm=0,
-            opened=_opened(nights),
+            opened=_opened(nights, speculate=speculate),
         )
-        for name, known, nights, aim in (
-            ("schedule-new", "nothing is known", 0, None),
-            ("schedule-once", "one night on record", 1, 1.10),
-            ("schedule-known", f"{_NIGHTS} nights on record", _NIGHTS, 1.05),
+        for name, known, nights, speculate, aim in (
+            ("schedule-new", "nothing is known", 0, False, None),
+            ("schedule-once", "one night on record", 1, False, 1.10),
+            ("schedule-known", f"{_NIGHTS} nights on record", _NIGHTS, False, 1.05),
+            ("schedule-copies", f"{_NIGHTS} nights, `speculate: true`", _NIGHTS, True, 1.05),
         )
     )
 
 
-def _opened(nights: int) -> Callable[[], AbstractContextManager[Pair]]:
+def _opened(nights: int, *, speculate: bool) -> Callable[[], AbstractContextManager[Pair]]:
     @contextmanager
     def opened() -> Iterator[Pair]:
-        yield lambda: statistics.fmean(ratios(range(CASES), nights=nights)), None
+        yield lambda: statistics.fmean(ratios(range(CASES), nights, speculate=speculate)), None
 
     return opened
 
 
-def ratios(seeds: Sequence[int], *, nights: int) -> list[float]:
+def ratios(seeds: Sequence[int], nights: int, *, speculate: bool) -> list[float]:
     """How much longer than the bound each case takes, after so many nights on record."""
-    return [ratio(random.Random(seed), nights=nights) for seed in seeds]
+    return [ratio(random.Random(seed), nights, speculate=speculate) for seed in seeds]
 
 
-def ratio(dice: random.Random, *, nights: int) -> float:
+def ratio(dice: random.Random, nights: int, *, speculate: bool) -> float:
     """One case."""
     case = Case.of(dice)
     builds: list[tuple[JobId, str, float]] = []
     for _ in range(nights):
         builds += run(case.night(dice), learn(builds)).builds
     last = case.night(dice)
-    done = run(last, learn(builds))
+    done = run(last, learn(builds), speculate=speculate)
     return done.seconds / bound(last, done)
 
 
