@@ -62,7 +62,6 @@ def test_planning_needs_no_ssh_no_engine_and_no_report() -> None:
     """`fleet plan` where nothing is to be done asks registries, and no host."""
     program = (
         "from fleet import app, inventory\n"
-        "from fleet.app.office import Office\n"
         "app.explain, app.Request, app.plan_text, inventory.load\n"
         "app.teller(sys.stderr)"
     )
@@ -73,7 +72,7 @@ def test_planning_needs_no_ssh_no_engine_and_no_report() -> None:
         "fleet.engine", "fleet.hosts", "fleet.inventory.adding", "fleet.inventory.starting",
         "fleet.record.history", "fleet.record.story", "fleet.record.terminal",
         "fleet.run.execute", "fleet.run.prepare", "fleet.run.probing", "fleet.run.renting",
-        "sqlite3",
+        "filelock", "sqlite3",
     }  # fmt: skip
     assert found & needless == set()
 
