@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from fleet import app, inventory, record
+from fleet.cli.commands import app as commands
 
 # None of it is needed to say what fleet can do. (Typer itself reads options with pydantic.)
 HEAVY = {
@@ -56,6 +57,15 @@ def run(*words: str) -> str:
 @pytest.mark.parametrize("words", [("--help",), ("build", "--help"), ("hosts", "--help")])
 def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     assert imported_by(run(*words)) & HEAVY == set()
+
+
+def test_typer_has_no_annotation_to_compile() -> None:
+    groups = [commands, *(group.typer_instance for group in commands.registered_groups)]
+    registered = [command for group in groups if group for command in group.registered_commands]
+    assert len(registered) > 20
+    for command in registered:
+        texts = [word for word in command.callback.__annotations__.values() if type(word) is str]
+        assert texts == [], f"{command.callback.__module__} makes texts of its annotations"
 
 
 def test_planning_needs_no_ssh_no_engine_and_no_report() -> None:
