@@ -9,12 +9,14 @@ from importlib import metadata
 from pathlib import Path
 
 from fleet import __version__, inventory
+from fleet.app.connecting import Reopened
 from fleet.app.counter import counter
+from fleet.app.office import opened_registry
 from fleet.app.recording import recorded
 from fleet.app.renting import give_back, leases_of
 from fleet.app.request import Request, load
 from fleet.app.starting import look_around
-from fleet.app.workshop import Reopened, opened, opened_registry
+from fleet.app.workshop import opened
 from fleet.errors import ExitCode, UsageError
 from fleet.events import Emit, Notice
 from fleet.models import (

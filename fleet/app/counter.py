@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from fleet.app.office import image_of, opened_registry
 from fleet.app.request import Request, load
-from fleet.app.workshop import Workshop, image_of, opened, opened_registry
+from fleet.app.workshop import Workshop, opened
 from fleet.events import Emit
 from fleet.references import Reference
 from fleet.registry import CredentialStore, Registry

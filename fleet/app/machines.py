@@ -7,9 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from fleet import hosts, inventory
+from fleet.app.connecting import machine_of, probe_hosts
+from fleet.app.office import platforms_of, unheard
 from fleet.app.renting import forgotten, leases_of, located, stray
 from fleet.app.request import Request, load
-from fleet.app.workshop import CANDIDATES, Workshop, machine_of, opened, probe_hosts, unheard
+from fleet.app.workshop import Workshop, opened
 from fleet.errors import (
     BuilderMissing,
     EngineDown,
@@ -129,7 +131,7 @@ def _findings(fleet: Inventory, request: Request, stack: ExitStack) -> Iterator[
 
     yield from examine_hosts(
         connected,
-        sorted({*CANDIDATES, *(fleet.platforms or ())}),
+        platforms_of(fleet),
         ready=ready,
         repository=next(iter(workshop.repositories().values()), None) if workshop else None,
         credentials=workshop.credentials if workshop else None,

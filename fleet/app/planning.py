@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from fleet.app.office import Office
 from fleet.app.request import Request, load
-from fleet.app.workshop import opened
 from fleet.errors import ExitCode, RegistryError
 from fleet.events import Emit
 from fleet.models import ErrorInfo, Held, HostReport, Plan
@@ -37,14 +37,14 @@ def explain(request: Request, emit: Emit) -> Explanation:
     answer, so that nobody is asked more than twice.
     """
     request = replace(request, retries=min(request.retries, 1))
-    with opened(load(request), request, emit) as workshop:
-        workshop.prepare()
-        read = workshop.read()
+    with Office.opened(load(request), request, emit) as office:
+        office.prepare()
+        read = office.read()
         error = None
         try:
-            reports, held = workshop.look(read)
+            reports, held = office.look(read)
         except RegistryError as raised:
-            reports, held = workshop.probe(), Held()
+            reports, held = office.probe(), Held()
             error = ErrorInfo.of(raised)
-        plan_ = workshop.plan(read, reports, held)
+        plan_ = office.plan(read, reports, held)
         return Explanation(plan=plan_, reports=reports, registry_error=error)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fleet import inventory
+from fleet.app.connecting import Reopened
 from fleet.app.renting import is_up, leases_of
 from fleet.app.request import Request, load
-from fleet.app.workshop import Reopened
 from fleet.durations import parse_duration
 from fleet.errors import ExitCode, FleetError, UsageError
 from fleet.inventory.sizes import parse_size

@@ -1,4 +1,4 @@
-"""What a command line asks for, how a run is shown, and the inventory with both in it."""
+"""What a command line asks for, and the inventory with that in it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,18 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, TextIO, assert_never
+from typing import TYPE_CHECKING, Any
 
 from fleet import inventory, plan
-from fleet.app.history import expected
 from fleet.durations import parse_duration
 from fleet.errors import UsageError
-from fleet.events import Emit, Event, Notice
 from fleet.models import Inventory, Pairs, Selection
 from fleet.platforms import Platform
-from fleet.record import (
-    FailureTerminal,
-    JsonLines,
-    PlainTerminal,
-    Tee,
-    can_draw,
-    wants_colour,
-)
-from fleet.record.past import PastRun
-from fleet.record.tee import Reader
 from fleet.run.provenance import moment_of
+
+if TYPE_CHECKING:
+    from fleet.record.past import PastRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,46 +120,3 @@ def load(request: Request) -> Inventory:
         for image in found.images
     )
     return replace(found, images=images)
-
-
-class Progress(StrEnum):
-    """How a run is shown while it goes on."""
-
-    AUTO = "auto"  # tty where there is a terminal that can draw, else plain
-    TTY = "tty"  # the jobs at work, redrawn in place
-    PLAIN = "plain"  # a line per event and per line of a build
-    STEPS = "steps"  # the same without the lines of builds
-    RAWJSON = "rawjson"  # the events
-    QUIET = "quiet"  # nothing unless something went wrong
-
-
-def reader(progress: Progress, out: TextIO) -> tuple[Reader, ...]:
-    """The reader that shows a run on a stream."""
-    match progress:
-        case Progress.AUTO:
-            return reader(Progress.TTY if can_draw(out) else Progress.PLAIN, out)
-        case Progress.TTY:
-            from fleet.record.live import LiveTerminal  # imports rich: late
-
-            return (LiveTerminal(out, usual=expected, colour=wants_colour()),)
-        case Progress.PLAIN:
-            return (PlainTerminal(out),)
-        case Progress.STEPS:
-            return (PlainTerminal(out, verbose=False),)
-        case Progress.RAWJSON:
-            return (JsonLines(out, logs=True),)
-        case Progress.QUIET:
-            return (FailureTerminal(out),)
-        case _:
-            assert_never(progress)
-
-
-def teller(out: TextIO) -> Emit:
-    """Tells the notices, for a command that makes no record and whose answer goes elsewhere."""
-    show = Tee(PlainTerminal(out))
-
-    def tell(event: Event) -> None:
-        if isinstance(event, Notice):
-            show(event)
-
-    return tell

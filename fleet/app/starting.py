@@ -6,7 +6,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from fleet import inventory
-from fleet.app.workshop import probe_hosts, unheard
+from fleet.app.connecting import probe_hosts
+from fleet.app.office import unheard
 from fleet.errors import FleetError
 from fleet.hosts.config import aliases
 from fleet.models import Connection, HostReport, HostSpec, Inventory, RegistrySpec

@@ -1,7 +1,5 @@
 """What fleet says of itself."""
 
-from __future__ import annotations
-
 from fleet.cli.options import JsonOption
 from fleet.cli.root import app, print_value
 

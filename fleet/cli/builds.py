@@ -1,7 +1,5 @@
 """The commands that build: and what goes on with a run, or ends it."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Annotated, Any

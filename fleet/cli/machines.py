@@ -1,7 +1,5 @@
 """The commands about hosts: what they are, what ails them, what is left on them."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Annotated

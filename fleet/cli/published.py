@@ -1,10 +1,9 @@
 """The commands about what stands in a registry."""
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,9 +17,6 @@ from fleet.cli.options import (
     Source,
 )
 from fleet.cli.root import DEFAULT_INVENTORY, app, print_value
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @app.command()

@@ -1,7 +1,5 @@
 """The commands about runs: those that were, and those that go on."""
 
-from __future__ import annotations
-
 import sys
 import time
 from contextlib import suppress

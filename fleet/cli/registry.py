@@ -1,7 +1,5 @@
 """The commands of the registry that fleet runs itself."""
 
-from __future__ import annotations
-
 import typer
 
 from fleet.cli.options import JsonOption

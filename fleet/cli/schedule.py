@@ -1,7 +1,5 @@
 """The commands about runs that begin by themselves."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

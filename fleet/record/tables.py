@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from fleet.models import (
     Action,
@@ -21,8 +22,10 @@ from fleet.models import (
     Verdict,
     number_of,
 )
-from fleet.record.story import IndexStory
 from fleet.record.text import age, at_rest, count, day_and_time, plain, several, size
+
+if TYPE_CHECKING:
+    from fleet.record.story import IndexStory
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:

@@ -21,8 +21,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from fleet.errors import FleetError, RegistryError
 from fleet.registry.client import Registry
 from fleet.registry.credentials import CredentialStore
@@ -87,20 +85,29 @@ class EmbeddedRegistry:
 
         One that runs already is kept. Raises FleetError where it cannot be started.
         """
-        with self._locked():
+        known = None
+        with contextlib.suppress(OSError):  # taking the lock tells what is wrong
             known = self._read()
-            if known is not None and known.alive:
-                self._await(known)
-                return _address(known.port)
-            try:
-                state = self._launch(known.port if known else _choose_port())
-                self._await(state)
-            except FleetError:
-                state = self._read() or state
-                if known is None and not state.alive:
-                    self._file.unlink(missing_ok=True)  # nothing was ever found at that port
-                raise
-            return _address(state.port)
+        if known is None or not known.alive:
+            with self._locked():  # which one that runs already does not need
+                return self._started()
+        self._await(known)
+        return _address(known.port)
+
+    def _started(self) -> str:
+        known = self._read()
+        if known is not None and known.alive:  # another run was faster
+            self._await(known)
+            return _address(known.port)
+        try:
+            state = self._launch(known.port if known else _choose_port())
+            self._await(state)
+        except FleetError:
+            state = self._read() or state
+            if known is None and not state.alive:
+                self._file.unlink(missing_ok=True)  # nothing was ever found at that port
+            raise
+        return _address(state.port)
 
     def stop(self) -> None:
         """End it, if it runs. What it holds stays, and so does its port."""
@@ -260,6 +267,8 @@ class EmbeddedRegistry:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the folder's lock, so that two runs do not start two."""
+        from filelock import FileLock, Timeout  # most runs start nothing
+
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._folder / "registry.lock", timeout=_LOCK_SECONDS)

@@ -21,6 +21,7 @@ from fleet.registry.answers import Answer
 from fleet.registry.auth import Authorizer
 from fleet.registry.credentials import CredentialStore
 from fleet.registry.http import httpx
+from fleet.registry.trust import LateTrust, trusting
 
 DOCUMENT_LIMIT = 4 * 1024 * 1024  # bytes; what registries themselves take for a manifest
 # A registry that sends a byte now and then keeps every read within its time limit.
@@ -75,6 +76,7 @@ class Wire:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._lines: dict[str, _Line] = {}
+        self._trust = LateTrust()  # of every registry that has no authorities of its own
 
     def ask(
         self,
@@ -312,18 +314,7 @@ class Wire:
         folder = self._certificates / registry
         if folder.is_dir():
             files += sorted(folder.glob("*.crt"))
-        try:
-            context = httpx.create_ssl_context()  # SSL_CERT_FILE, else certifi's
-        except OSError as error:
-            raise UsageError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {error}") from None
-        context.set_default_verify_paths()
-        for file in files:
-            try:
-                context.load_verify_locations(file)
-            except OSError as error:
-                why = error.strerror or "it holds no certificate in PEM form"
-                raise UsageError(f"{file}: not usable as a certificate authority: {why}") from None
-        return context
+        return trusting(files) if files else self._trust
 
     def _speaks_tls(self, client: httpx.Client, place: str) -> bool:
         try:

@@ -18,6 +18,7 @@ from fleet.errors import (
     RegistryDenied,
     RegistryNonsense,
     RegistryUnreachable,
+    UsageError,
 )
 from fleet.models import pairs
 from fleet.registry import CredentialStore, Registry, check, publish
@@ -241,6 +242,16 @@ def test_ssl_cert_file_names_the_authority(
     server = serve(tls=certificates)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
     client().ping(server.address)
+
+
+def test_authorities_are_read_where_tls_is_spoken_and_nowhere_else(
+    serve: Serve, client: Client, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.crt")
+    plain, secured = serve(), serve(tls=certificates)
+    client(plain_http=(plain.address,)).ping(plain.address)
+    with pytest.raises(UsageError, match="SSL_CERT_FILE or SSL_CERT_DIR cannot be used"):
+        client().ping(secured.address)
 
 
 def test_a_registry_with_tls_that_is_named_plain_says_so(
