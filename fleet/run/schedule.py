@@ -28,6 +28,8 @@ _Rank = tuple[float, int]  # the heaviest first; among equals, the plan's order
 _ALIKE = 0.03
 # Jobs of one queue that may wait for better hosts before no more of it are looked at.
 _LOOK_AHEAD = 100
+# Seconds after which a host that is away is expected back: a reboot takes no longer.
+_BACK = 120.0
 # A copy pays if it is expected to take no more than this share of what the job still takes.
 _PAYS = 0.7
 
@@ -377,6 +379,9 @@ class Schedule:
             candidates, free = [h for h in candidates if h not in emulating], native
         if not free or not self._paces:
             return max(free, key=lambda host: self._merit(job, host), default=None)
+        # What was lost may be back, and done, before a slow host that is there would be.
+        away = [host for host in job.hosts if host in self._away and host not in self._costly]
+        candidates = candidates + away
         for host in candidates:
             if host not in frees:
                 frees[host] = self._expect(host, now)
@@ -386,7 +391,7 @@ class Schedule:
         earliest = min(ends.values())
         most = earliest + _ALIKE * (earliest - now)
         alike = [host for host in candidates if ends[host] <= most]
-        at_once = [host for host in alike if self._free[host] > 0 and frees[host][0] <= now]
+        at_once = [host for host in alike if host in free and frees[host][0] <= now]
         if at_once:
             return max(at_once, key=lambda host: self._merit(job, host))
         return min(alike, key=lambda host: ends[host])
@@ -405,6 +410,8 @@ class Schedule:
 
     def _expect(self, host: str, now: float) -> list[float]:
         """When each slot of a host is expected to be free, as a heap."""
+        if host in self._away:
+            return [now + _BACK] * self._away[host]
         ends = [now] * self._free[host]
         for id in self._here[host]:
             ends += [now + self._left(id, host, now)] * self._running[id][host].slots

@@ -13,6 +13,7 @@ from fleet import events
 from fleet.errors import BuildFailed
 from fleet.events import (
     BuildOrdered,
+    CopyDropped,
     Event,
     HostAway,
     HostBack,
@@ -100,6 +101,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
     RunFailed(error=ERROR),
     RunFinished(run="r1", exit_code=1, seconds=2.5),
     JobStarted(**ON),  # type: ignore[arg-type]
+    CopyDropped(**ON, reason="the other one was faster"),  # type: ignore[arg-type]
     StepStarted(step=Step.BUILD, **ON),  # type: ignore[arg-type]
     StepFinished(step=Step.BUILD, seconds=1.0, ok=False, **ON),  # type: ignore[arg-type]
     LogLines(step=Step.BUILD, text="one\n[internal] \x1b[1mé\ufffd", **ON),  # type: ignore[arg-type]

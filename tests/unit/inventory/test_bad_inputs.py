@@ -56,7 +56,7 @@ WRONG: list[tuple[str, list[str]]] = [
         [
             "3:1: unknown key 'zebra' (known here: dockerfiles, groups, hosts, images,"
             " keep_runs, limits, mirrors, notify, platforms, recipes, record_host, registry, sign,"
-            " ssh_config, state, tags)"
+            " speculate, ssh_config, state, tags)"
         ],
     ),
     ("registry: embedded", ["3:1: duplicate key 'registry' (the first is in line 1)"]),

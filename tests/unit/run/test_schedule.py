@@ -627,6 +627,27 @@ def test_what_takes_longer_than_expected_is_not_waited_for_for_ever() -> None:
     assert [a.host for a in s.take(60.0)] == ["pi"]
 
 
+def test_a_long_job_waits_for_a_fast_host_that_is_away_and_a_short_one_does_not() -> None:
+    s = schedule(
+        planned("first", hosts=["big"]),
+        planned("second", hosts=["pi"]),
+        planned("long", hosts=["pi", "big"]),
+        planned("short", hosts=["pi", "big"]),
+        slots={"pi": 1, "big": 1},
+        weights={"first": 1000.0, "second": 100.0, "long": 90.0, "short": 10.0},
+        seconds={"first": 1000.0, "second": 10.0, "long": 90.0, "short": 10.0},
+        paces={"pi": 6.0, "big": 1.0},
+    )
+    assert taken(s) == ["first@big", "second@pi"]
+    s.suspend(job("first"))
+    s.ended(job("second"), Status.BUILT)
+    assert [f"{a.job.id.image}@{a.host}" for a in s.take(60.0)] == ["short@pi"]
+    assert s.reconsiders
+    s.lose("big", "big: gone")
+    s.ended(job("short"), Status.BUILT)
+    assert [f"{a.job.id.image}@{a.host}" for a in s.take(120.0)] == ["long@pi"]
+
+
 def test_hosts_of_nearly_one_pace_share_the_work() -> None:
     s = schedule(
         *(planned(name, hosts=["h1", "h2"]) for name in "ab"),
