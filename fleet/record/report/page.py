@@ -250,7 +250,8 @@ ROW = 34  # pixels of a slot in the timeline: a label above a bar
 
 def _piece(bar: Bar, line: Timeline, *, room: float, first: int, critical: bool) -> Piece:
     again = f", attempt {bar.attempt}" if bar.attempt > 1 else ""
-    status = bar.status or ("moved on" if bar.job and not bar.ok else "")
+    left = f"given up: {bar.dropped}" if bar.dropped else "moved on"
+    status = bar.status or (left if bar.job and not bar.ok else "")
     what = f"index {bar.label}" if bar.job is None else bar.label
     fate = f", {status}" if status else ("" if bar.ok else ", failed")
     said = f"{what}{again}{fate}, {seconds(bar.seconds)} from {clock(bar.start)}"

@@ -47,7 +47,8 @@ class Bar:
     """An attempt at a job on a host, or an index being put: its steps and its pauses.
 
     ``row`` counts the slots of the host from 0. ``status`` is None for an attempt
-    that was not the job's last, and for one that goes on.
+    that was not the job's last, and for one that goes on; ``dropped`` says why one of two
+    copies was given up.
     """
 
     label: str
@@ -59,6 +60,7 @@ class Bar:
     attempt: int = 1
     status: Status | None = None
     ok: bool = True
+    dropped: str | None = None
     row: int = 0
 
     @property
@@ -218,7 +220,8 @@ def _bar(job: JobStory, attempt: AttemptStory, *, last: bool, zero: float, until
         end=max(end, attempt.started) - zero,
         spans=tuple(spans),
         status=status,
-        ok=status in (None, Status.BUILT, Status.KEPT) if last else attempt.dropped is not None,
+        ok=status in (None, Status.BUILT, Status.KEPT) if last else False,
+        dropped=attempt.dropped,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from fleet.app import Form, report
 from fleet.events import (
+    CopyDropped,
     Event,
     HostAway,
     HostBack,
@@ -114,6 +115,18 @@ def test_the_page_is_bounded_however_much_was_printed(run: RunFolder) -> None:
 def test_every_host_that_worked_has_a_lane(run: RunFolder) -> None:
     lanes = timeline(Story.of(run.events)).lanes
     assert [lane.name for lane in lanes] == ["controller", "amd64-1", "thunderx-1"]
+
+
+def test_a_copy_that_was_given_up_says_why(run: RunFolder) -> None:
+    copy = on(HELLO, "amd64-1", 2)
+    with run.events.open("a") as out:
+        lines = JsonLines(out)
+        lines.read(JobStarted(at=1055.0, beside="thunderx-1", **copy))  # type: ignore[arg-type]
+        lines.read(CopyDropped(at=1061.0, reason="the other one was faster", **copy))  # type: ignore[arg-type]
+    page = Path(report("r1", Form.HTML)).read_text()
+    assert "hello linux/arm64, attempt 2, given up: the other one was faster, 6.0 s" in page
+    bars = timeline(Story.of(run.events)).bars[HELLO]
+    assert [bar.status for bar in bars] == [Status.BUILT, None]
 
 
 def test_the_critical_path_is_what_the_run_waited_for(run: RunFolder) -> None:
