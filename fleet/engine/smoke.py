@@ -111,21 +111,30 @@ class Trials:
         """
         deadline = time.monotonic() + seconds
         late = self._failed(f"it did not end within {seconds:.0f} seconds")
-        lines = Lines()
+        lines, heard = Lines(), 0
+
+        def hear(pieces: Iterable[bytes]) -> None:
+            nonlocal heard
+            for piece in pieces:
+                heard += len(piece)
+                if whole := lines.feed(piece):
+                    on_lines(text(whole))
+                if time.monotonic() >= deadline:
+                    raise late
+
         try:
             with self._engine.session(patience=seconds, deadline=deadline) as api:
                 try:
                     api.start(container)
                 except docker.errors.APIError as error:
                     raise self._failed(f"it cannot be started: {said(error)}") from None
-                for piece in api.logs(container, stream=True, follow=True):
-                    if whole := lines.feed(piece):
-                        on_lines(text(whole))
-                    if time.monotonic() >= deadline:
-                        raise late
+                hear(api.logs(container, stream=True, follow=True))
+                status = int(api.wait(container)["StatusCode"])
+                # An old engine on a busy host ends what is followed before its very last words.
+                hear(_after(heard, api.logs(container, stream=True, follow=False)))
                 if rest := lines.end():
                     on_lines(text(rest))
-                return int(api.wait(container)["StatusCode"])
+                return status
         except CommandTimedOut:
             if time.monotonic() < deadline:
                 raise
@@ -154,6 +163,14 @@ class Trials:
 
     def _failed(self, message: str) -> SmokeFailed:
         return SmokeFailed(self._engine.host, message)
+
+
+def _after(count: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """What comes after so many bytes."""
+    for piece in pieces:
+        if rest := piece[count:]:
+            yield rest
+        count = max(0, count - len(piece))
 
 
 def _remove(api: docker.APIClient, container: str) -> None:

@@ -203,7 +203,8 @@ class StandInEngine:
         return digest
 
     def _order(self, built: BuiltImage) -> BuildOrder:
-        return next(o for o in self.stage.orders.values() if o.key == built.key)
+        orders = list(self.stage.orders.values())  # others add theirs meanwhile
+        return next(order for order in orders if order.key == built.key)
 
 
 @dataclass(kw_only=True)
