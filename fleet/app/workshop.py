@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -25,6 +26,10 @@ from fleet.run.renting import Rental
 from fleet.run.sign import Signer
 from fleet.run.stitch import stitch as stitch_index
 from fleet.suggest import did_you_mean
+
+# New objects, and so on, after which Python looks for garbage in cycles: its own numbers, which
+# `fleet.cli` raises for what is over in a second. A run with hundreds of hosts leaves a lot.
+_OFTEN = (700, 10, 10)
 
 
 class Workshop(Office):
@@ -71,6 +76,8 @@ class Workshop(Office):
         self, plan_: Plan, reports: Sequence[HostReport], folder: RunFolder, rental: Rental
     ) -> RunResult:
         """Run the plan and publish what it makes."""
+        if plan_.to_build:
+            gc.set_threshold(*_OFTEN)
         outcomes, indexes = execute(
             plan_,
             shop=self._shop(),
