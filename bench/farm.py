@@ -43,13 +43,13 @@ default_ulimits = ["nofile=1024:4096", "nproc=1024:4096"]
 cgroup_manager = "cgroupfs"
 events_logger = "none"
 lock_type = "file"
-tmp_dir = "/work/tmp"
+tmp_dir = "/bench/tmp"
 """
 STORAGE = """\
 [storage]
 driver = "overlay"
-graphroot = "/work/storage"
-runroot = "/work/run"
+graphroot = "/bench/storage"
+runroot = "/bench/run"
 """
 REGISTRIES = """\
 unqualified-search-registries = ["{registry}"]
@@ -61,10 +61,10 @@ insecure = true
 # What a host does until its input ends: the service, which alone is ended then.
 SERVE = f"""\
 cd {FOLDER}
-rm -f work/podman.sock
-unshare --mount ./in-podman {FOLDER}/podman {FOLDER}/work \
-    podman system service --time=0 unix:///work/podman.sock </dev/null >log 2>&1 &
-until [ -S work/podman.sock ]; do
+rm -f bench/podman.sock
+unshare --mount ./in-podman {FOLDER}/podman {FOLDER}/bench \
+    podman system service --time=0 unix:///bench/podman.sock </dev/null >log 2>&1 &
+until [ -S bench/podman.sock ]; do
     kill -0 $! 2>/dev/null || {{ tail -n 3 log; exit 1; }}
     sleep 0.05
 done
@@ -152,8 +152,8 @@ class Podman(Script):
         super().start()
         for name in self.hosts:
             host = self.lab.host(name)
-            uri = f"ssh://root@{host.address}:{host.port}{FOLDER}/work/podman.sock"
-            self._podman("system", "connection", "add", name, "--identity=/work/home/.ssh/key", uri)
+            uri = f"ssh://root@{host.address}:{host.port}{FOLDER}/bench/podman.sock"
+            self._podman("system", "connection", "add", name, "--identity=/bench/home/.ssh/key", uri)
         self._podman("farm", "create", "bench", *self.hosts)
 
     def stop(self) -> None:
@@ -169,23 +169,23 @@ class Podman(Script):
         for name in ("state", "storage", "run", "tmp"):
             shutil.rmtree(self.root / name, ignore_errors=True)
         for name in self.hosts:
-            gone = [f"{FOLDER}/work/{kept}" for kept in ("storage", "run", "tmp")]
+            gone = [f"{FOLDER}/bench/{kept}" for kept in ("storage", "run", "tmp")]
             self.lab.host(name).run(["rm", "-rf", *gone], check=True)
         self._start_registry()
 
     def command(self) -> list[str]:
         """The script, in a Debian that has podman."""
         return self._inside(
-            "sh", "/work/farm-all", self.registry, "/work/dockerfiles", str(self.slots)
+            "sh", "/bench/farm-all", self.registry, "/bench/dockerfiles", str(self.slots)
         )
 
     @cached_property
     def debian(self) -> Path:
         """The Debian 13 that has podman. Raises NotHere."""
         root = peers.unpacked("podman", PACKAGES)
-        for name in ("mnt", "work", "tmp", "var/tmp"):
+        for name in ("mnt", "bench", "tmp", "var/tmp"):
             (root / name).mkdir(parents=True, exist_ok=True)
-        (root / "etc/passwd").write_text("root:x:0:0:root:/work/home:/bin/sh\n")
+        (root / "etc/passwd").write_text("root:x:0:0:root:/bench/home:/bin/sh\n")
         (root / "etc/group").write_text("root:x:0:\n")
         (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
         return root
@@ -196,7 +196,7 @@ class Podman(Script):
         (self.root / "registries.conf").write_text(REGISTRIES.format(registry=self.registry))
         for name in self.hosts:
             for settings in self.root.glob("*.conf"):
-                put = ["sh", "-c", f"cat >{FOLDER}/work/{settings.name}"]
+                put = ["sh", "-c", f"cat >{FOLDER}/bench/{settings.name}"]
                 self.lab.host(name).run(put, stdin=settings.read_text(), check=True)
             self._serve(name)
 
@@ -218,7 +218,7 @@ class Podman(Script):
 
     def _lay(self, name: str) -> None:
         """Have podman's Debian on a host."""
-        lay = f"mkdir -p {FOLDER}/work/home && tar -C {FOLDER} -xf -"
+        lay = f"mkdir -p {FOLDER}/bench/home && tar -C {FOLDER} -xf -"
         tar = ["tar", "-C", str(self.debian.parent), "-cf", "-", self.debian.name]
         tar += ["-C", str(SCRIPTS), "in-podman"]
         with subprocess.Popen(tar, stdout=subprocess.PIPE) as packed:
