@@ -153,7 +153,8 @@ class Podman(Script):
         for name in self.hosts:
             host = self.lab.host(name)
             uri = f"ssh://root@{host.address}:{host.port}{FOLDER}/bench/podman.sock"
-            self._podman("system", "connection", "add", name, "--identity=/bench/home/.ssh/key", uri)
+            key = "--identity=/bench/home/.ssh/key"
+            self._podman("system", "connection", "add", name, key, uri)
         self._podman("farm", "create", "bench", *self.hosts)
 
     def stop(self) -> None:
