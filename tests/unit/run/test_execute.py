@@ -1165,13 +1165,14 @@ def test_no_more_images_are_pushed_at_the_same_time_than_a_registry_bears(
     images = tuple(image(f"i{n}", on=[DEBIAN], text=f"FROM {DEBIAN}\n") for n in range(4))
     stage = Stage(fleet=Fleet(recipes=images, held=BASES), folder=tmp_path)
     lock, now, most = threading.Lock(), 0, 0
+    both = threading.Barrier(2)  # twelve pushes, in pairs
 
     def push() -> None:
         nonlocal now, most
         with lock:
             now += 1
             most = max(most, now)
-        time.sleep(0.01)
+        both.wait(60)
         with lock:
             now -= 1
 

@@ -124,14 +124,6 @@ def test_a_slow_job_is_published_by_the_copy_that_is_faster_and_the_slow_build_i
     ]
 
 
-def test_without_it_a_slow_job_is_waited_for(stage: Stage) -> None:
-    stage.speculate = False
-    waited = threading.Event()
-    stage.fault(lambda: waited.wait(0.2), step="build", host="slow-1")
-    assert only(stage).host == "slow-1"
-    assert len(stage.told(JobStarted)) == 1
-
-
 def test_of_two_copies_that_are_built_at_the_same_time_one_is_pushed(stage: Stage) -> None:
     done = when(stage, finished)
     stage.fault(done.wait, step="smoke", host="slow-1")
