@@ -573,8 +573,8 @@ class File(Section):
     record_host: Flag = Field(False, description="Say in the image which host built it.")
     speculate: Flag = Field(
         False,
-        description="Begin a job that seems to take much longer than history says an idle host"
-        " would a second time there; the first to end well is published.",
+        description="A job that seems to take much longer than an idle host would, by what history"
+        " says, is begun there as well; the first to end well is published.",
     )
     keep_runs: Annotated[int, Takes("number")] = Field(
         100,

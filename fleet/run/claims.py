@@ -8,7 +8,7 @@ from fleet.models import JobId
 
 
 class Superseded(Exception):
-    """Another copy of the job is faster. It ends a copy and is no error: nobody is told of it."""
+    """Another copy of the job is faster. It ends a copy, which is told as that and as no error."""
 
 
 class Claims:
